@@ -1,0 +1,1 @@
+//! Vestibule: the edge between the web and an XMPP server.
