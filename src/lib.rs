@@ -1,3 +1,4 @@
 //! Vestibule: the edge between the web and an XMPP server.
 
+pub mod protocol;
 pub mod tls;

@@ -1,0 +1,3 @@
+//! The protocols, pure: bytes and events in, bytes and actions out; no async, no clock, no dice.
+
+pub mod websocket;
