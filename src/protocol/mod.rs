@@ -1,0 +1,3 @@
+//! Bytes and events in, bytes and actions out: no async, no clock, no dice.
+
+pub mod jid;
