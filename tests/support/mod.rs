@@ -9,4 +9,5 @@
 
 pub(crate) mod prosody;
 pub(crate) mod scram;
+pub(crate) mod tickets;
 pub(crate) mod xmpp;

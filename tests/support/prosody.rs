@@ -126,10 +126,15 @@ impl Prosody {
 
     /// Makes it read its configuration again, as `prosodyctl reload` does.
     pub(crate) async fn reload(&self) {
-        let pid = self.child.id().expect("prosody runs").to_string();
-        let sent = Command::new("kill").args(["-HUP", &pid]).status().await.expect("kill");
-        assert!(sent.success());
+        self.signal("HUP").await;
         self.logged(&["Reloading configuration file"]).await;
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("prosody runs").to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().await.expect("kill runs");
+        assert!(sent.success());
     }
 }
 

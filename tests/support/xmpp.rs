@@ -71,8 +71,20 @@ impl Client {
 
     /// Shows a mechanism's first message, on an open stream.
     pub(crate) async fn authenticate(&mut self, mechanism: &str, message: &[u8]) -> Answer {
-        let text = BASE64_STANDARD.encode(message);
-        self.send(&format!("<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>")).await;
+        self.send(&auth(mechanism, message)).await;
+        self.answer().await
+    }
+
+    /// Both without waiting for the features.
+    pub(crate) async fn open_and_authenticate(
+        &mut self,
+        domain: &str,
+        mechanism: &str,
+        message: &[u8],
+    ) -> Answer {
+        domain.clone_into(&mut self.domain);
+        self.send(&(header(domain) + &auth(mechanism, message))).await;
+        self.read_until(&["</stream:features>"]).await;
         self.answer().await
     }
 
@@ -116,12 +128,20 @@ pub(crate) fn plain(authzid: &str, username: &str, password: &str) -> Vec<u8> {
     format!("{authzid}\0{username}\0{password}").into_bytes()
 }
 
+fn auth(mechanism: &str, message: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(message);
+    format!("<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>")
+}
+
 fn header(domain: &str) -> String {
     format!(
         "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' \
          xmlns:stream='http://etherx.jabber.org/streams'>"
     )
 }
+
+/// Signed in, and nothing more to say.
+pub(crate) const SUCCESS: Answer = Answer::Success(Vec::new());
 
 const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 
