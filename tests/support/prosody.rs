@@ -51,7 +51,7 @@ impl Prosody {
         fs::create_dir(folder.path().join("data")).expect("a data folder");
         fs::write(folder.path().join("ticket.secret"), SECRET).expect("a secret");
         let shipped = repository().join("examples/demo/prosody.cfg.lua");
-        let config = format!("Include {shipped:?}\n{lua}\n");
+        let config = format!("Include '{}'\n{lua}\n", shipped.display());
         fs::write(folder.path().join("prosody.cfg.lua"), config).expect("a configuration");
 
         // A port that was free a moment ago may be somebody else's by now.
@@ -102,16 +102,16 @@ impl Prosody {
         fs::write(accounts.join(format!("{username}.dat")), account).expect("an account");
     }
 
-    /// Whether anything of that name is in the data of a domain: an account, a roster, a message …
-    pub(crate) fn keeps_anything_of(&self, domain: &str, username: &str) -> bool {
-        let Ok(stores) = fs::read_dir(self.data_of(domain)) else { return false };
-        let mut files = stores
-            .flatten()
-            .filter_map(|store| fs::read_dir(store.path()).ok())
-            .flatten()
-            .flatten();
-        let encoded = username.replace('-', "%2d");
-        files.any(|file| file.file_name().to_string_lossy().starts_with(&encoded))
+    /// Whether there is an account, whoever made it.
+    pub(crate) fn has_account(&self, domain: &str, username: &str) -> bool {
+        self.data_of(domain).join("accounts").join(format!("{username}.dat")).exists()
+    }
+
+    /// Whether a domain has anything on disk: an account, a roster, a vCard, a message …
+    pub(crate) fn keeps_anything_of(&self, domain: &str) -> bool {
+        let stores = fs::read_dir(self.data_of(domain)).into_iter().flatten().flatten();
+        let mut files = stores.filter_map(|store| fs::read_dir(store.path()).ok()).flatten();
+        files.next().is_some()
     }
 
     fn data_of(&self, domain: &str) -> PathBuf {

@@ -111,6 +111,13 @@ impl Client {
         }
     }
 
+    /// Waits until the server has done everything that was sent before.
+    pub(crate) async fn answered_ping(&mut self) {
+        self.send("<iq type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+        self.read_until(&["id='ping'"]).await;
+        self.read_until(&["/>", "</iq>"]).await;
+    }
+
     /// Binds a resource of the server's choice after signing in, and gives the full JID.
     pub(crate) async fn bind(&mut self) -> String {
         let domain = self.domain.clone();
