@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::fs;
+
 use crate::support::prosody::ANONYMOUS;
 use crate::support::prosody::GUESTS;
 use crate::support::prosody::MEMBERS;
@@ -199,6 +201,35 @@ async fn member_and_both_kinds_of_guests_meet_in_a_room() {
         let message = client.read_until(&["hello, all"]).await;
         assert!(message.contains(&format!("lobby@{ROOMS}/bob")), "{message}");
     }
+}
+
+#[tokio::test]
+async fn configuration_of_the_documentation_works() {
+    let documentation =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/prosody.md")).unwrap();
+    let blocks =
+        documentation.split("```lua\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let configuration: String = blocks.collect();
+    // Unlike the demo's server, that of a reader reaches other servers.
+    let reachable = "modules_disabled = {} s2s_ports = {}\n";
+
+    let prosody = Prosody::start_with(&(reachable.to_owned() + &configuration)).await;
+    let (mut guest, _) = sign_in(&prosody, "guest.example.org", "guest-0123456789abcdef0123").await;
+    let (_, bob) = sign_in(&prosody, "xmpp.example.org", "bob").await;
+
+    assert!(bob.starts_with("bob@xmpp.example.org/"), "{bob}");
+    guest.send(&to("somebody@remote.example", "hello?")).await;
+    let answer = guest.read_until(&["</message>"]).await;
+    assert!(answer.contains("Communication with remote domains is not enabled"), "{answer}");
+    guest.send(&to(&bob, "hello, Bob")).await;
+    guest
+        .send(&format!(
+            "<presence to='room@conference.example.org/guest'><x xmlns='{MUC}'/></presence>"
+        ))
+        .await;
+    guest.read_until(&["<subject/>", "</subject>"]).await;
+    assert!(!prosody.keeps_anything_of("guest.example.org"));
+    assert!(prosody.has_account("xmpp.example.org", "bob"));
 }
 
 async fn sign_in_by_scram(prosody: &Prosody, username: &str, password: &str) -> Answer {

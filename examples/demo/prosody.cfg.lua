@@ -50,6 +50,7 @@ end
 https_ports = {}
 
 admins = { "admin@xmpp.localhost" }
+disco_items = { { "conference.localhost", "Rooms" } }
 
 -- Members: the site's users under their own names. Their accounts are made when they first come.
 VirtualHost "xmpp.localhost"

@@ -49,7 +49,9 @@ impl Prosody {
     pub(crate) async fn start_with(lua: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("data")).expect("a data folder");
-        fs::write(folder.path().join("ticket.secret"), SECRET).expect("a secret");
+        for name in ["ticket.secret", "vestibule.secret"] {
+            fs::write(folder.path().join(name), SECRET).expect("a secret");
+        }
         let shipped = repository().join("examples/demo/prosody.cfg.lua");
         let config = format!("Include '{}'\n{lua}\n", shipped.display());
         fs::write(folder.path().join("prosody.cfg.lua"), config).expect("a configuration");
