@@ -1,0 +1,3 @@
+//! The protocols, pure: bytes and events in, bytes and actions out; no network, no clock, no dice.
+
+pub mod xml;
