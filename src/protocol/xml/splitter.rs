@@ -132,7 +132,10 @@ impl Splitter {
     ///
     /// # Errors
     /// What makes the stream useless; nothing that comes after it can be trusted to be what it seems.
-    pub fn next<'a, 'input: 'a>(&'a mut self, input: &mut &'input [u8]) -> Result<Option<Piece<'a>>, Error> {
+    pub fn next<'a, 'input: 'a>(
+        &'a mut self,
+        input: &mut &'input [u8],
+    ) -> Result<Option<Piece<'a>>, Error> {
         if mem::take(&mut self.given) {
             self.partial = Vec::new();
         }
