@@ -1,5 +1,7 @@
 //! Vestibule: the edge between the web and an XMPP server.
 
-pub mod pass;
-pub mod protocol;
 pub mod secret;
+
+pub mod protocol;
+
+pub mod pass;

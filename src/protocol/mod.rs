@@ -1,3 +1,4 @@
-//! Bytes and events in, bytes and actions out: no async, no clock, no dice.
+//! The protocols, pure: bytes and events in, bytes and actions out; no network, no clock, no dice.
 
 pub mod jid;
+pub mod xml;
