@@ -1,4 +1,9 @@
 //! Vestibule: the edge between the web and an XMPP server.
 
+pub mod secret;
+
 pub mod protocol;
+
 pub mod tls;
+
+pub mod pass;

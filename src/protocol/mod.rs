@@ -1,3 +1,5 @@
 //! The protocols, pure: bytes and events in, bytes and actions out; no async, no clock, no dice.
 
+pub mod jid;
 pub mod websocket;
+pub mod xml;
