@@ -1,3 +1,5 @@
 //! Vestibule: the edge between the web and an XMPP server.
 
 pub mod secret;
+
+pub mod protocol;
