@@ -3,3 +3,7 @@
 pub mod secret;
 
 pub mod protocol;
+
+pub mod site;
+
+pub mod origin;
