@@ -4,6 +4,10 @@ pub mod secret;
 
 pub mod protocol;
 
+pub mod outbound;
+
 pub mod site;
 
 pub mod origin;
+
+pub mod visitor;
