@@ -1,8 +1,9 @@
-//! Vestibule: the edge between the web and an XMPP server.
 
 pub mod secret;
 
 pub mod protocol;
+
+pub mod tls;
 
 pub mod outbound;
 
@@ -11,3 +12,4 @@ pub mod site;
 pub mod origin;
 
 pub mod visitor;
+

@@ -1,3 +1,4 @@
-//! Pure machines: bytes and events in, bytes and actions out.
+//! The protocols, pure: bytes and events in, bytes and actions out; no network, no clock, no dice.
 
 pub mod jid;
+pub mod websocket;
