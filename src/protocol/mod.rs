@@ -2,3 +2,4 @@
 
 pub mod jid;
 pub mod websocket;
+pub mod xml;
