@@ -7,7 +7,11 @@ pub mod protocol;
 
 pub mod tls;
 pub mod browser;
+pub mod outbound;
 
+pub mod site;
+pub mod origin;
+pub mod visitor;
 pub mod pass;
 
 pub mod upstream;
