@@ -9,6 +9,7 @@ export function front(session) {
     <section class="card">
       <h1>The reading room</h1>
       <p>A small site with a chat. The chat knows who you are here: sign in, and you are signed in there; don't, and you are a guest.</p>
+      ${session.member ? `<p>Welcome, ${escape(session.member.nick)}.</p>` : ""}
       <p><a class="button" href="/chat">Enter the chat</a></p>
     </section>
     ${session.member ? "" : loginForm("")}`);
@@ -41,7 +42,6 @@ function options(session, transport, xmpp) {
     singleton: true,
     discover_connection_methods: false,
     auto_login: true,
-    jid: xmpp.domain,
     auto_join_rooms: [{ jid: xmpp.room, nick }],
     assets_path: "/converse/",
     theme: "classic",
@@ -50,10 +50,11 @@ function options(session, transport, xmpp) {
     blacklisted_plugins: ["converse-omemo"],
   };
   if (transport === "prebind") {
+    // Without a jid: with one, Converse.js 14 does not find the session again that it kept over a reload.
     return { ...common, authentication: "prebind", prebind_url: "/prebind", bosh_service_url: "/http-bind" };
   }
   // chat.js adds the host that the page came from.
-  return { ...common, authentication: "external", websocket_url: "/xmpp-websocket" };
+  return { ...common, authentication: "external", jid: xmpp.domain, websocket_url: "/xmpp-websocket" };
 }
 
 function loginForm(problem) {

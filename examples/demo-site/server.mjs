@@ -93,7 +93,7 @@ async function login(request, response) {
   const member = authenticate(form.get("username") ?? "", form.get("password") ?? "");
   if (!member) return html(response, 403, pages.loginRefused(session));
   session.member = member;
-  return redirect(response, "/chat");
+  return redirect(response, "/");
 }
 
 function logout(request, response) {

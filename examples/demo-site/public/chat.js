@@ -3,25 +3,34 @@ const options = JSON.parse(document.getElementById("chat-options").textContent);
 if (options.websocket_url) options.websocket_url = new URL(options.websocket_url, location.href.replace(/^http/, "ws")).href;
 
 const status = document.getElementById("status");
-const root = document.documentElement;
+// What tests wait for: the JID that this browser is bound under, and the room that it is in.
+const { dataset } = document.documentElement;
 
 globalThis.converse.plugins.add("reading-room", {
   initialize() {
     const { api } = this._converse;
-    const signedIn = () => {
-      root.dataset.jid = api.connection.get().jid;
-      // The count tells one sign-in from the next: a test waits for it.
-      root.dataset.signIns = Number(root.dataset.signIns ?? 0) + 1;
-      status.textContent = `Signed in to the chat as ${root.dataset.jid.split("/")[0]}`;
+    const entered = (room) => {
+      dataset.room = room.get("jid");
     };
-    const signedOut = () => {
-      delete root.dataset.jid;
-      status.textContent = "Not connected";
+    const signedIn = async () => {
+      const connection = api.connection.get();
+      dataset.jid = connection.jid;
+      status.textContent = `Signed in to the chat as ${dataset.jid.split("/")[0]}`;
+      // A resumed stream is still in its rooms; on a new one Converse.js enters them again, and tells.
+      if (connection.hasResumed()) (await api.rooms.get()).filter((room) => room.isEntered()).forEach(entered);
+    };
+    const signedOut = (text) => () => {
+      delete dataset.jid;
+      delete dataset.room;
+      status.textContent = text;
     };
     api.listen.on("connected", signedIn);
     api.listen.on("reconnected", signedIn);
-    api.listen.on("disconnected", signedOut);
-    api.listen.on("will-reconnect", () => (status.textContent = "Connecting again …"));
+    api.listen.on("will-reconnect", signedOut("Connecting again …"));
+    api.listen.on("disconnected", signedOut("Not connected"));
+    api.listen.on("enteredNewRoom", entered);
+    // A room that was kept over a reload is entered without a word.
+    api.listen.on("chatRoomInitialized", (room) => room.isEntered() && entered(room));
   },
 });
 
