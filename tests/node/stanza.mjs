@@ -43,7 +43,8 @@ export function stanza(transport) {
     step("its message came back from the room");
 
     await awaited("the end", (resolve) => {
-      client.once("disconnected", resolve);
+      // Not "disconnected": by BOSH stanza 12 does not say that after an answered terminate, straight on Prosody neither.
+      client.once("stream:end", resolve);
       client.once("muc:leave", () => client.disconnect());
       client.leaveRoom(ROOM, NICK);
     });
