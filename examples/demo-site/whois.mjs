@@ -9,8 +9,8 @@ import { LIFETIME_MS } from "./sessions.mjs";
  * request is believed.
  */
 export function whois(request, sessions, secret) {
-  const [scheme, given] = (request.headers.authorization ?? "").split(" ", 2);
-  if (scheme.toLowerCase() !== "bearer" || !same(secret, given ?? "")) {
+  const [, given] = /^Bearer (.*)$/i.exec(request.headers.authorization ?? "") ?? [];
+  if (given === undefined || !same(secret, given)) {
     return { status: 401, headers: { "WWW-Authenticate": "Bearer" }, answer: { error: "the bearer secret is not right" } };
   }
   return { status: 200, headers: {}, answer: describe(sessions.of(request)) };
