@@ -1,3 +1,4 @@
+//! Vestibule: the edge between the web and an XMPP server.
 
 pub mod secret;
 
@@ -12,4 +13,8 @@ pub mod site;
 pub mod origin;
 
 pub mod visitor;
+
+pub mod endpoint;
+
+pub mod server;
 
