@@ -18,3 +18,4 @@ pub mod endpoint;
 
 pub mod server;
 
+pub mod config;
