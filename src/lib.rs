@@ -1,10 +1,13 @@
 //! Vestibule: the edge between the web and an XMPP server.
 
+pub mod scratch;
 pub mod secret;
 
 pub mod protocol;
 
 pub mod tls;
+
+pub mod browser;
 
 pub mod outbound;
 
@@ -13,6 +16,12 @@ pub mod site;
 pub mod origin;
 
 pub mod visitor;
+
+pub mod pass;
+
+pub mod upstream;
+
+pub mod session;
 
 pub mod endpoint;
 

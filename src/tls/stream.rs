@@ -17,6 +17,8 @@ use rustls::unbuffered::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::scratch::Scratch;
+
 /// The server's end of one TLS connection over the socket `S`.
 pub struct Stream<S> {
     socket: S,
@@ -97,19 +99,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut scratch = Scratch::take(&INCOMING, RECEIVE);
+        let mut scratch = Scratch::sized(&INCOMING, RECEIVE);
+        let scratch = scratch.get();
         let kept = self.received.len();
-        scratch.front(kept)?.copy_from_slice(&self.received);
+        scratch.get_mut(..kept).ok_or_else(too_long)?.copy_from_slice(&self.received);
         // No more than the reader has room for, or little more: what is left over has to be kept.
         let wanted = kept.saturating_add(into.remaining().max(RECORD)).min(RECEIVE);
-        let mut room = ReadBuf::new(scratch.range(kept, wanted)?);
+        let mut room = ReadBuf::new(scratch.get_mut(kept..wanted).ok_or_else(too_long)?);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
         let read = room.filled().len();
         if read == 0 {
             self.reading = Reading::Ended;
             return Poll::Ready(Ok(()));
         }
-        let incoming = scratch.front(kept + read)?;
+        let incoming = scratch.get_mut(..kept + read).ok_or_else(too_long)?;
         let used = self.decrypt(incoming, into)?;
         // A new vector, not the old one: an empty one holds no memory.
         self.received = incoming.get(used..).unwrap_or_default().to_vec();
@@ -203,9 +206,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             &mut [u8],
         ) -> Result<usize, EncryptError>,
     ) -> io::Result<()> {
-        let mut scratch = Scratch::take(&OUTGOING, SEND);
-        let length = self.encrypt(&mut scratch.0, encrypt)?;
-        let records = scratch.front(length)?;
+        let mut scratch = Scratch::sized(&OUTGOING, SEND);
+        let length = self.encrypt(scratch.get(), encrypt)?;
+        let records = scratch.get().get(..length).unwrap_or_default();
         // A key update or an answer to one precedes what is encrypted after it.
         if self.unsent.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, records) {
@@ -368,31 +371,6 @@ fn append(
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-/// A buffer of the thread, lent for the length of one call and given back when dropped.
-struct Scratch(Vec<u8>, &'static std::thread::LocalKey<Cell<Vec<u8>>>);
-
-impl Scratch {
-    fn take(owner: &'static std::thread::LocalKey<Cell<Vec<u8>>>, size: usize) -> Self {
-        let mut buffer = owner.take();
-        buffer.resize(size, 0);
-        Self(buffer, owner)
-    }
-
-    fn front(&mut self, length: usize) -> io::Result<&mut [u8]> {
-        self.0.get_mut(..length).ok_or_else(too_long)
-    }
-
-    fn range(&mut self, from: usize, to: usize) -> io::Result<&mut [u8]> {
-        self.0.get_mut(from..to).filter(|room| !room.is_empty()).ok_or_else(too_long)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.1.set(std::mem::take(&mut self.0));
-    }
 }
 
 /// A partial record is shorter than a record, and a handshake message of the browser than 64 KiB (rustls's own bound).
