@@ -259,7 +259,8 @@ end
 
 -- SASL ---------------------------------------------------------------------------------------------------
 
--- The identities and the ticket of a PLAIN message; nothing if it has a password in its place.
+-- The identities and the ticket of a PLAIN message; nothing if it has a password in its place. (A password that begins like
+-- a ticket is taken for one; by SCRAM it works.)
 local function split_message(message)
 	return (message or ""):match("^([^%z]*)%z([^%z]+)%z(vt1%.[^%z]*)$")
 end
