@@ -13,11 +13,13 @@ use serde::Deserialize;
 use crate::config::log::Log;
 use crate::config::reading::Reading;
 use crate::outbound;
+use crate::pass::ticket;
 use crate::server::listen;
 use crate::site;
 use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
+use crate::upstream;
 use crate::visitor::guest;
 use crate::visitor::whois;
 
@@ -43,6 +45,10 @@ pub struct Settings {
     pub guests: guest::Settings,
     /// What is logged.
     pub log: Log,
+    /// What XMPP servers are shown for a visitor.
+    pub ticket: ticket::Settings,
+    /// How XMPP servers are dealt with.
+    pub upstream: upstream::settings::Settings,
     /// Our own HTTP requests.
     pub outbound: outbound::Settings,
     /// Asking a site who a visitor is.
