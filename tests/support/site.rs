@@ -64,7 +64,8 @@ impl Site {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let ran = timeout(LONGEST_VISIT, ran).await.expect("it ends in time").expect("node is installed");
+        let ran =
+            timeout(LONGEST_VISIT, ran).await.expect("it ends in time").expect("node is installed");
         let said = String::from_utf8_lossy(&ran.stdout);
         let complaint = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.success(), "{script} {arguments:?}:\n{said}\n{complaint}");
@@ -83,7 +84,8 @@ async fn serve() -> (Child, String) {
         .expect("node is installed: scripts/test does it");
     let stdout = child.stdout.take().expect("it is piped");
     let mut lines = BufReader::new(stdout).lines();
-    let line = timeout(Duration::from_secs(30), lines.next_line()).await.expect("it starts in time");
+    let line =
+        timeout(Duration::from_secs(30), lines.next_line()).await.expect("it starts in time");
     let line = line.expect("it writes").expect("it says where it listens");
     let address = line.rsplit(' ').next().expect("an address").trim_end_matches('/').to_owned();
     // It must not meet a closed pipe when it logs.
