@@ -5,19 +5,14 @@ pub mod secret;
 
 pub mod protocol;
 
+pub mod browser;
+pub mod outbound;
 pub mod tls;
 
-pub mod browser;
-
-pub mod outbound;
-
-pub mod site;
-
 pub mod origin;
-
-pub mod visitor;
-
 pub mod pass;
+pub mod site;
+pub mod visitor;
 
 pub mod upstream;
 
@@ -28,3 +23,5 @@ pub mod endpoint;
 pub mod server;
 
 pub mod config;
+
+pub mod gateway;

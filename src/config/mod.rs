@@ -15,7 +15,9 @@ use crate::config::reading::Reading;
 use crate::endpoint::backend;
 use crate::outbound;
 use crate::pass::ticket;
+use crate::server::accept;
 use crate::server::listen;
+use crate::session;
 use crate::site;
 use crate::site::Sites;
 use crate::site::settings::Checked;
@@ -50,6 +52,10 @@ pub struct Settings {
     pub ticket: ticket::Settings,
     /// How XMPP servers are dealt with.
     pub upstream: upstream::settings::Settings,
+    /// The bounds of connections and requests.
+    pub http: accept::Settings,
+    /// Sessions over WebSocket.
+    pub websocket: session::websocket::Settings,
     /// Our own HTTP requests.
     pub outbound: outbound::Settings,
     /// What goes to a site's own web server.

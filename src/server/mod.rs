@@ -1,4 +1,6 @@
-//! The listeners, and what stands between a socket and an endpoint.
+//! Listening, accepting, HTTP, and the way from a path to its endpoint.
 
+pub mod accept;
 pub mod forwarded;
 pub mod listen;
+pub mod router;
