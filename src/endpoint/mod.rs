@@ -12,10 +12,12 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::http::uri::Authority;
+use hyper::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::endpoint::backend::Backend;
 use crate::pass::ticket;
 use crate::session;
 use crate::site::Sites;
@@ -31,7 +33,9 @@ pub struct Edge {
     /// The websites.
     pub sites: Sites,
     /// What tells their visitors apart.
-    pub visitors: Visitors,
+    pub visitors: Arc<Visitors>,
+    /// The way to the sites' own web servers.
+    pub backend: Backend,
     /// The way to the XMPP servers.
     pub gate: Gate,
     /// How tickets are made.
@@ -77,6 +81,9 @@ pub enum Refusal {
     /// 503: come back in a moment.
     #[error("not just now")]
     Unavailable,
+    /// 504: the site's web server does not answer in time.
+    #[error("the site does not answer in time")]
+    GatewayTimeout,
 }
 
 impl Refusal {
@@ -93,6 +100,7 @@ impl Refusal {
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -113,10 +121,18 @@ impl Refusal {
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
-            | Self::BadGateway => {}
+            | Self::BadGateway
+            | Self::GatewayTimeout => {}
         }
         response
     }
+}
+
+/// The host that a request is for, with its port: `:authority`, or `Host` (RFC 9110 §7.2).
+#[must_use]
+pub fn host<B>(request: &Request<B>) -> Option<&str> {
+    let authority = request.uri().authority().map(Authority::as_str);
+    authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
 }
 
 /// An answer in plain text that nobody keeps.

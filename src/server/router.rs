@@ -1,6 +1,5 @@
 //! The way of a request: who it is for, where it comes from, and the endpoint of its path.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -8,8 +7,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use tracing::debug;
 
-use crate::endpoint::{Body, Edge, Refusal, websocket};
-use crate::server::forwarded::{Neighbour, Proxy, source};
+use crate::endpoint::{Body, Edge, Refusal, host, host_meta, websocket};
+use crate::server::forwarded::{Neighbour, Proxy, Source, source};
 use crate::site::Site;
 use crate::site::settings::Checked;
 
@@ -44,7 +43,7 @@ impl Router {
         let source = source(neighbour, https, request.headers(), &self.trusted_proxies);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answered = match self.site(&request) {
-            Ok(site) => self.endpoint(&site, request, source.address).await,
+            Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| {
@@ -57,26 +56,25 @@ impl Router {
         &self,
         site: &Arc<Site>,
         request: Request<Incoming>,
-        address: IpAddr,
+        Source { address, https }: Source,
     ) -> Result<Response<Body>, Refusal> {
         match request.uri().path() {
             "/xmpp-websocket" => websocket::upgrade(&self.edge, site, request, address).await,
-            _ => Err(Refusal::NotFound),
+            host_meta::XML | host_meta::JSON => host_meta::answer(site, &request),
+            _ => self.edge.backend.answer(site, request, address, https).await,
         }
     }
 
     /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
     fn site(&self, request: &Request<Incoming>) -> Result<Arc<Site>, Refusal> {
-        let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
-        let host = || {
-            request
-                .headers()
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok())
-                .map(str::to_owned)
+        let host = host(request).ok_or(Refusal::NoSite)?;
+        let sites = &self.edge.sites;
+        // XMPP clients look for host-meta under the domain of an address.
+        let by_xmpp_domain = || match request.uri().path() {
+            host_meta::XML | host_meta::JSON => sites.by_xmpp_domain(host),
+            _ => None,
         };
-        let named = authority.or_else(host).ok_or(Refusal::NoSite)?;
-        self.edge.sites.by_host(&named).cloned().ok_or(Refusal::NoSite)
+        sites.by_host(host).or_else(by_xmpp_domain).cloned().ok_or(Refusal::NoSite)
     }
 }
 
