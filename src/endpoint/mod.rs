@@ -5,11 +5,9 @@ pub mod backend;
 pub mod host_meta;
 pub mod websocket;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
@@ -25,7 +23,7 @@ use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 
 /// The body of an answer: whole or streamed.
-pub type Body = UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>;
+pub type Body = crate::outbound::Body;
 
 /// What every endpoint stands on.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ impl Refusal {
         match self {
             Self::Method(allowed) => set(headers, header::ALLOW, HeaderValue::from_static(allowed)),
             Self::UpgradeRequired => {
-                set(headers, header::UPGRADE, HeaderValue::from_static("websocket"))
+                set(headers, header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
             Self::BadRequest(_)

@@ -59,7 +59,7 @@ impl Router {
         Source { address, https }: Source,
     ) -> Result<Response<Body>, Refusal> {
         match request.uri().path() {
-            "/xmpp-websocket" => websocket::upgrade(&self.edge, site, request, address).await,
+            websocket::PATH => websocket::upgrade(&self.edge, site, request, address).await,
             host_meta::XML | host_meta::JSON => host_meta::answer(site, &request),
             _ => self.edge.backend.answer(site, request, address, https).await,
         }

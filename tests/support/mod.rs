@@ -7,7 +7,9 @@
     reason = "a test that cannot get its server has failed"
 )]
 
+pub(crate) mod gateway;
 pub(crate) mod prosody;
 pub(crate) mod scram;
 pub(crate) mod tickets;
+pub(crate) mod websocket;
 pub(crate) mod xmpp;

@@ -67,6 +67,11 @@ impl Prosody {
     /// Kills it, as a crash would, and starts it again at the same address with the same data.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        self.restart_stopped().await;
+    }
+
+    /// Starts it again after [`stop`](Self::stop), at the same address with the same data.
+    pub(crate) async fn restart_stopped(&mut self) {
         let (child, log) =
             spawn(self.folder.path(), self.address).await.expect("its port is still free");
         self.child = child;
