@@ -223,11 +223,13 @@ async fn the_sender_that_a_browser_claims_is_removed() {
 }
 
 #[tokio::test]
-async fn close_is_answered_with_close_and_the_connection_ends() {
+async fn close_is_answered_with_close_and_ends_the_session_for_good() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;
-    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    let cookie = session_cookie("bob");
+    let mut bob = Socket::open(&proxy, Some(&cookie)).await;
     bob.sign_in("bob@xmpp.localhost").await;
+    let id = enable(&mut bob).await;
 
     bob.send("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>").await;
 
@@ -237,7 +239,8 @@ async fn close_is_answered_with_close_and_the_connection_ends() {
         matches!(bob.next().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1000)
     );
     assert!(bob.next().await.is_none());
-    prosody.logged(&["bob@xmpp.localhost", "disconnected"]).await;
+    let answer = resume(&proxy, &cookie, &id).await.1;
+    assert!(answer.contains("<failed") && answer.contains("item-not-found"), "{answer}");
 }
 
 #[tokio::test]
@@ -264,21 +267,15 @@ async fn a_reload_resumes_the_stream_by_stream_management() {
     let cookie = session_cookie("bob");
     let mut before = Socket::open(&proxy, Some(&cookie)).await;
     let jid = before.sign_in("bob@xmpp.localhost").await;
-    before.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
-    let enabled = before.receive_with("<enabled").await;
-    let id = enabled.split("id='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    let id = enable(&mut before).await;
     before.vanish();
 
-    let mut after = Socket::open(&proxy, Some(&cookie)).await;
-    after.open_stream("xmpp.localhost").await;
-    after.auth("EXTERNAL", "").await;
-    after.open_stream("xmpp.localhost").await;
-    after.send(&format!("<resume xmlns='urn:xmpp:sm:3' h='0' previd='{id}'/>")).await;
-    after.receive_with("<resumed").await;
+    let (mut after, resumed) = resume(&proxy, &cookie, &id).await;
     after
         .send(&format!("<message xmlns='jabber:client' to='{jid}'><body>still me</body></message>"))
         .await;
 
+    assert!(resumed.contains("<resumed"), "{resumed}");
     assert!(after.receive_with("still me").await.contains(&jid));
 }
 
@@ -351,4 +348,22 @@ async fn say(socket: &mut Socket, text: &str) {
     socket
         .send(&format!("<message xmlns='jabber:client' to='{ROOM}' type='groupchat'><body>{text}</body></message>"))
         .await;
+}
+
+/// Turns stream management on; the id to come back with.
+async fn enable(socket: &mut Socket) -> String {
+    socket.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let enabled = socket.receive_with("<enabled").await;
+    enabled.split("id='").nth(1).unwrap().split('\'').next().unwrap().to_owned()
+}
+
+/// Comes back with the id; what the server says to it.
+async fn resume(proxy: &Proxy, cookie: &str, id: &str) -> (Socket, String) {
+    let mut socket = Socket::open(proxy, Some(cookie)).await;
+    socket.open_stream("xmpp.localhost").await;
+    socket.auth("EXTERNAL", "").await;
+    socket.open_stream("xmpp.localhost").await;
+    socket.send(&format!("<resume xmlns='urn:xmpp:sm:3' h='0' previd='{id}'/>")).await;
+    let answer = socket.receive().await;
+    (socket, answer)
 }

@@ -10,6 +10,7 @@
 pub(crate) mod gateway;
 pub(crate) mod prosody;
 pub(crate) mod scram;
+pub(crate) mod site;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
 pub(crate) mod xmpp;

@@ -219,7 +219,8 @@ fn write_configuration(folder: &Path, lua: &str) {
     fs::write(folder.join("prosody.cfg.lua"), text).expect("a configuration");
 }
 
-fn free_address() -> SocketAddr {
+/// A port that was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
     let bound: io::Result<SocketAddr> =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     bound.expect("a free port")
