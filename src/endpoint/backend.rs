@@ -27,6 +27,7 @@ use serde::Deserialize;
 use crate::endpoint;
 use crate::endpoint::Body;
 use crate::endpoint::Refusal;
+use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;
 use crate::visitor::Visitors;
@@ -95,8 +96,13 @@ impl Backend {
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                let cause = StdError::source(&error).map(ToString::to_string);
-                tracing::warn!(site = site.name, path, %error, cause, "the site's own web server cannot be reached");
+                let error = outbound::chain(&error);
+                tracing::warn!(
+                    site = site.name,
+                    path,
+                    error,
+                    "the site's own web server cannot be reached"
+                );
                 return Err(Refusal::BadGateway);
             }
             Err(_) => {

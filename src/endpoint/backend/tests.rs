@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::outbound;
 use crate::visitor::Freshness;
 use crate::visitor::Visitor;
 use crate::visitor::guest;
