@@ -111,6 +111,8 @@ impl<'a> Visit<'a> for Outermost {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::string_slice, reason = "a test fails by panicking")]
+
     use super::*;
 
     fn checked(text: &str) -> Result<Root, Error> {
@@ -142,7 +144,6 @@ mod tests {
             let without = [&text[..from.start], &text[from.end..]].concat();
 
             assert_eq!(checked(&without).unwrap().from, None, "{without}");
-            assert_eq!(without.len() + from.len(), text.len());
         }
     }
 
@@ -177,8 +178,9 @@ mod tests {
     fn depth_and_attributes_are_bounded_to_the_one() {
         let nested = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
         let wide = |count: usize| {
-            let attributes: String = (0..count).map(|number| format!(" a{number}=''")).collect();
-            format!("<a{attributes}/>")
+            let attributes: Vec<String> =
+                (0..count).map(|number| format!("a{number}=''")).collect();
+            format!("<a {}/>", attributes.join(" "))
         };
 
         assert!(checked(&nested(64)).is_ok());
