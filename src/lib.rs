@@ -1,1 +1,3 @@
 //! Vestibule: the edge between the web and an XMPP server.
+
+pub mod protocol;
