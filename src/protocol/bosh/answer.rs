@@ -15,7 +15,8 @@ pub(super) const OPEN: &[u8] =
 /// How it ends.
 pub(super) const CLOSE: &[u8] = b"</body>";
 /// A body that carries nothing.
-pub(super) const EMPTY: Bytes = Bytes::from_static(b"<body xmlns='http://jabber.org/protocol/httpbind'/>");
+pub(super) const EMPTY: Bytes =
+    Bytes::from_static(b"<body xmlns='http://jabber.org/protocol/httpbind'/>");
 
 /// The body that ends a session, or says that there is none.
 #[must_use]
@@ -72,9 +73,17 @@ impl Terms {
 const HOLD: usize = 1;
 
 /// The start tag of the first answer to a browser that begins a session itself (XEP-0124 §7.2, XEP-0206 §3).
-pub(super) fn creation(sid: &str, domain: &str, terms: Terms, settings: &Settings, version: Version) -> Vec<u8> {
+pub(super) fn creation(
+    sid: &str,
+    domain: &str,
+    terms: Terms,
+    settings: &Settings,
+    version: Version,
+) -> Vec<u8> {
     let mut tag = b"<body xmlns='http://jabber.org/protocol/httpbind'".to_vec();
-    tag.extend_from_slice(b" xmlns:xmpp='urn:xmpp:xbosh' xmlns:stream='http://etherx.jabber.org/streams'");
+    tag.extend_from_slice(
+        b" xmlns:xmpp='urn:xmpp:xbosh' xmlns:stream='http://etherx.jabber.org/streams'",
+    );
     attribute(&mut tag, "sid", sid);
     attribute(&mut tag, "from", domain);
     attribute(&mut tag, "wait", &terms.wait.as_secs().to_string());

@@ -43,7 +43,8 @@ impl Queue {
 
     /// Puts an answer that was never read back before all else.
     pub(super) fn put_back(&mut self, answer: &Bytes) {
-        let content = answer.strip_prefix(OPEN).and_then(|rest| rest.strip_suffix(CLOSE)).unwrap_or_default();
+        let content =
+            answer.strip_prefix(OPEN).and_then(|rest| rest.strip_suffix(CLOSE)).unwrap_or_default();
         let mut body = std::mem::take(&mut self.body);
         let later = body.split_off(self.head.min(body.len()));
         self.push(content);

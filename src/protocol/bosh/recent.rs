@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::protocol::bosh::session::RequestId;
+use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::window::Rid;
 
 /// What became of a request that had its turn.
@@ -68,6 +68,13 @@ impl Recent {
         })
     }
 
+    /// Whether a later request was answered.
+    pub(super) fn has_answered_after(&self, rid: Rid) -> bool {
+        self.requests
+            .iter()
+            .any(|(known, fate)| *known > rid && matches!(fate, Fate::Answered { .. }))
+    }
+
     /// The connection of a request broke.
     ///
     /// Handed back is the answer that was given into it, where no later request was answered:
@@ -95,7 +102,9 @@ impl Recent {
 
     /// Forgets what no browser asks for again: all but the last ones, and of their answers all but so many bytes.
     pub(super) fn forget(&mut self, limit: u64) {
-        while self.requests.len() > KEPT && !matches!(self.requests.front(), Some((_, Fate::Held { .. }))) {
+        while self.requests.len() > KEPT
+            && !matches!(self.requests.front(), Some((_, Fate::Held { .. })))
+        {
             self.requests.pop_front();
         }
         let mut answers = 0_usize;

@@ -6,54 +6,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::protocol::bosh::answer::{self, Terms};
-use crate::protocol::bosh::body::{Body, Kind, Payload};
+use crate::protocol::bosh::body::{Body, Kind};
 use crate::protocol::bosh::condition::Condition;
 use crate::protocol::bosh::end::End;
+use crate::protocol::bosh::event::{Action, Event, Opening, RequestId};
+use crate::protocol::bosh::inbox::Inbox;
 use crate::protocol::bosh::queue::Queue;
 use crate::protocol::bosh::recent::{Fate, Recent};
 use crate::protocol::bosh::settings::Settings;
 use crate::protocol::bosh::window::{Place, Rid, Window};
-use crate::protocol::xml::splitter::Cut;
-
-/// The name the shell gives a request: another one for each, repetitions included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId(pub u64);
-
-/// Something happened.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// The browser sent a request, which is answered by [`Action::Answer`] under this name.
-    Request(RequestId, Body),
-    /// The connection of a request closed, before its answer or instead of taking it.
-    Dropped(RequestId),
-    /// Upstream sent a stanza. All stanzas that are there at once come before the next action is asked for:
-    /// they go into one body.
-    Stanza(Cut<'a>),
-    /// The browser's login goes on: bytes for it.
-    Welcome(&'a [u8]),
-    /// The browser's login has succeeded: what it sends from now on goes upstream. Bytes for it, too.
-    SignedIn(&'a [u8]),
-    /// The session is to end, for a reason that lies outside.
-    End(End),
-    /// The time of [`Session::deadline`] has come.
-    Deadline,
-}
-
-/// What to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Answer a request with status 200 and this body.
-    Answer(RequestId, Bytes),
-    /// Write whole stanzas upstream.
-    Send(Vec<u8>),
-    /// One element of the browser's login, to be answered by [`Event::Welcome`] or [`Event::SignedIn`] before
-    /// the next action is asked for.
-    Login(Vec<u8>),
-    /// The browser began its stream anew: the features after the login are wanted, by [`Event::Welcome`].
-    Restart,
-    /// The session is over: close upstream. Nothing comes after this.
-    Over(End),
-}
 
 /// A session between one browser and one stream of upstream.
 ///
@@ -66,7 +27,7 @@ pub struct Session {
     phase: Phase,
     window: Window<Early>,
     recent: Recent,
-    inbox: VecDeque<Input>,
+    inbox: Inbox,
     queue: Queue,
     outbox: VecDeque<Action>,
     presence: Presence,
@@ -89,14 +50,6 @@ enum Phase {
 struct Early {
     id: Option<RequestId>,
     body: Body,
-}
-
-/// What a request brought, in turn, not yet acted on.
-#[derive(Debug)]
-enum Input {
-    Payload(Payload),
-    Element(Vec<u8>),
-    Restart,
 }
 
 /// Whether the browser is still there.
@@ -122,7 +75,7 @@ impl Session {
             phase: Phase::Relay,
             window: Window::new(rid),
             recent: Recent::default(),
-            inbox: VecDeque::new(),
+            inbox: Inbox::default(),
             queue: Queue::default(),
             outbox: VecDeque::new(),
             presence,
@@ -133,7 +86,13 @@ impl Session {
     ///
     /// The first answer carries the session's terms and `features`, the mechanisms of the login.
     #[must_use]
-    pub fn begin(settings: Settings, opening: &Opening<'_>, id: RequestId, request: Body, now: Instant) -> Self {
+    pub fn begin(
+        settings: Settings,
+        opening: &Opening<'_>,
+        id: RequestId,
+        request: Body,
+        now: Instant,
+    ) -> Self {
         let terms = Terms::agree(&settings, &request);
         let head = answer::creation(opening.sid, opening.domain, terms, &settings, request.version);
         let mut session = Self::prebound(settings, request.rid, now);
@@ -176,7 +135,7 @@ impl Session {
         if let Some(action) = self.outbox.pop_front() {
             return Some(action);
         }
-        if let Some(action) = self.next_input() {
+        if let Some(action) = self.inbox.next_action(matches!(self.phase, Phase::Login)) {
             return Some(action);
         }
         if let Some((rid, id)) = self.next_answer() {
@@ -202,7 +161,8 @@ impl Session {
             Phase::Ending { until, .. } => *until,
             Phase::Login | Phase::Relay => {
                 let answer = self.recent.oldest_held().map(|(_, _, since)| since + self.terms.wait);
-                let absence = (!self.is_attended()).then(|| self.presence.last + self.presence.limit);
+                let absence =
+                    (!self.is_attended()).then(|| self.presence.last + self.presence.limit);
                 [answer, absence, self.gap_end()].into_iter().flatten().min()
             }
         }
@@ -239,7 +199,9 @@ impl Session {
                 self.process_due(now);
             }
             Place::Early => {
-                if let Some(Early { id: Some(old), .. }) = self.window.keep(rid, Early { id: Some(id), body }, now) {
+                if let Some(Early { id: Some(old), .. }) =
+                    self.window.keep(rid, Early { id: Some(id), body }, now)
+                {
                     self.outbox.push_back(Action::Answer(old, answer::EMPTY));
                 }
             }
@@ -262,9 +224,9 @@ impl Session {
         let Ok(payload) = body.payload else { return self.end(End::BadRequest, now) };
         // XEP-0206 §5: elements beside a restart are ignored.
         if body.kind == Kind::Restart {
-            self.inbox.push_back(Input::Restart);
-        } else if !payload.is_empty() {
-            self.inbox.push_back(Input::Payload(payload));
+            self.inbox.push_restart();
+        } else {
+            self.inbox.push_payload(payload);
         }
         if body.kind == Kind::Terminate {
             self.end(End::Terminated, now);
@@ -281,8 +243,9 @@ impl Session {
     fn repeated(&mut self, id: RequestId, body: Body, now: Instant) {
         let rid = body.rid;
         match self.recent.fate_mut(rid) {
-            Some(Fate::Answered { id: old, answer }) => {
-                *old = id;
+            // The answer stays that of the first connection: from there it may have been read, so that a breaking
+            // connection of a repetition must not bring it back.
+            Some(Fate::Answered { answer, .. }) => {
                 let answer = answer.clone();
                 self.outbox.push_back(Action::Answer(id, answer));
             }
@@ -290,7 +253,7 @@ impl Session {
                 let old = std::mem::replace(old, id);
                 self.outbox.push_back(Action::Answer(old, answer::EMPTY));
             }
-            Some(fate @ Fate::Broken) => *fate = Fate::Held { id, since: now },
+            Some(Fate::Broken) => self.note_held(rid, Some(id), now),
             Some(Fate::Skipped) => self.process(rid, Some(id), body, now),
             None => self.outside(id, rid, now),
         }
@@ -359,36 +322,24 @@ impl Session {
             return;
         }
         if matches!(self.phase, Phase::Login) {
-            self.inbox.clear();
+            self.inbox = Inbox::default();
         }
         for (rid, Early { id, .. }) in self.window.clear() {
             self.note_held(rid, id, now);
         }
-        let until = (why.awaits_browser() && self.recent.held() == 0).then(|| now + self.settings.inactivity);
+        let until = (why.awaits_browser() && self.recent.held() == 0)
+            .then(|| now + self.settings.inactivity);
         self.phase = Phase::Ending { why, until };
     }
 
     fn note_held(&mut self, rid: Rid, id: Option<RequestId>, now: Instant) {
-        self.recent.note(rid, id.map_or(Fate::Broken, |id| Fate::Held { id, since: now }));
-    }
-
-    fn next_input(&mut self) -> Option<Action> {
-        loop {
-            match self.inbox.pop_front()? {
-                Input::Restart => return Some(Action::Restart),
-                Input::Element(element) if matches!(self.phase, Phase::Login) => return Some(Action::Login(element)),
-                Input::Element(element) => return Some(Action::Send(element)),
-                Input::Payload(payload) if !matches!(self.phase, Phase::Login) => {
-                    return Some(Action::Send(payload.into_bytes()));
-                }
-                // One by one, because any of them may end the login.
-                Input::Payload(payload) => {
-                    for element in payload.elements().collect::<Vec<_>>().into_iter().rev() {
-                        self.inbox.push_front(Input::Element(element.to_vec()));
-                    }
-                }
-            }
+        let Some(id) = id else { return self.recent.note(rid, Fate::Broken) };
+        if self.is_live() && self.recent.has_answered_after(rid) {
+            // What comes from upstream now must not go before what a later request has already brought.
+            self.outbox.push_back(Action::Answer(id, answer::EMPTY));
+            return self.recent.note(rid, Fate::Answered { id, answer: answer::EMPTY });
         }
+        self.recent.note(rid, Fate::Held { id, since: now });
     }
 
     /// The held request whose answer is due.
@@ -423,16 +374,7 @@ impl Session {
     }
 }
 
-/// What the first answer of a session says beside its terms.
-#[derive(Debug, Clone, Copy)]
-pub struct Opening<'a> {
-    /// The session's name, not to be guessed.
-    pub sid: &'a str,
-    /// The XMPP domain of the visitor.
-    pub domain: &'a str,
-    /// The `<stream:features/>` of the login.
-    pub features: &'a [u8],
-}
-
+#[cfg(test)]
+mod network;
 #[cfg(test)]
 mod tests;
