@@ -1,4 +1,5 @@
-//! The protocols, pure: bytes and events in, bytes and actions out; no async, no clock, no dice.
+//! The protocols, pure: bytes and events in, bytes and actions out; no network, no clock, no dice.
 
 pub mod bosh;
+pub mod jid;
 pub mod xml;

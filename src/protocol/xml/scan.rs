@@ -1,0 +1,454 @@
+//! The scanner: one pass over one element, nothing forbidden passes (RFC 6120 §11, XML 1.0, Namespaces in XML 1.0).
+//!
+//! It does not recurse, and as long as an element is of usual shape (16 levels, 16 attributes to a tag, no prefix declared)
+//! it allocates nothing.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::protocol::xml::names;
+use crate::protocol::xml::names::Name;
+use crate::protocol::xml::namespaces::Scopes;
+use crate::protocol::xml::references;
+
+/// What one element may be made of, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Elements inside one another, the outermost counted; 64 unless told.
+    pub depth: u16,
+    /// Attributes of one tag, and prefixes declared at one place; 64 unless told.
+    pub attributes: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { depth: 64, attributes: 64 }
+    }
+}
+
+/// Why a text is not one whole element of the kind XMPP allows.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Error {
+    /// There is nothing but white space.
+    #[error("there is no element")]
+    Empty,
+    /// The text ends inside the element.
+    #[error("the text ends before its element does")]
+    Incomplete,
+    /// Something stands before or after the element.
+    #[error("something other than white space stands outside the one element")]
+    Outside,
+    /// The bytes are not UTF-8.
+    #[error("the text is not UTF-8")]
+    Encoding,
+    /// A control character, U+FFFE or U+FFFF.
+    #[error("the text holds a character that XML does not allow")]
+    Character,
+    /// A tag or an attribute has no good name.
+    #[error("a name is not one that XML allows")]
+    Name,
+    /// A tag is not written as tags are.
+    #[error("a tag is malformed")]
+    Tag,
+    /// An end tag closes something else than what is open.
+    #[error("an end tag does not fit its start tag")]
+    EndTag,
+    /// An attribute lacks its value, its quotes, or holds `<`.
+    #[error("an attribute is malformed")]
+    Attribute,
+    /// An attribute occurs twice in one tag, by name or by namespace.
+    #[error("an attribute is given twice")]
+    Repeated,
+    /// `]]>` stands in a text.
+    #[error("a text holds the end of a CDATA section")]
+    CdataEnd,
+    /// A reference is malformed or stands for a forbidden character.
+    #[error("a character reference is malformed")]
+    Reference,
+    /// An entity other than the five of XML.
+    #[error("an entity is used that XML does not define")]
+    Entity,
+    /// A prefix is used that is not declared.
+    #[error("a namespace prefix is not declared")]
+    Undeclared,
+    /// A declaration breaks the rules of Namespaces in XML.
+    #[error("a namespace is declared wrongly")]
+    Namespace,
+    /// A comment.
+    #[error("the text holds a comment")]
+    Comment,
+    /// A processing instruction or an XML declaration.
+    #[error("the text holds a processing instruction")]
+    Instruction,
+    /// A document type declaration.
+    #[error("the text holds a document type declaration")]
+    DocumentType,
+    /// Elements lie deeper in one another than [`Limits::depth`].
+    #[error("elements are nested too deep")]
+    Depth,
+    /// A tag has more than [`Limits::attributes`].
+    #[error("a tag has too many attributes")]
+    Attributes,
+    /// More prefixes are declared than [`Limits::attributes`].
+    #[error("too many namespace prefixes are declared")]
+    Prefixes,
+}
+
+impl Error {
+    /// The stream error that tells the browser (RFC 6120 §4.9.3).
+    #[must_use]
+    pub fn condition(self) -> &'static str {
+        match self {
+            Self::Comment | Self::Instruction | Self::DocumentType | Self::Entity => {
+                "restricted-xml"
+            }
+            Self::Undeclared | Self::Namespace => "bad-namespace-prefix",
+            Self::Depth | Self::Attributes | Self::Prefixes => "policy-violation",
+            Self::Empty
+            | Self::Incomplete
+            | Self::Outside
+            | Self::Encoding
+            | Self::Character
+            | Self::Name
+            | Self::Tag
+            | Self::EndTag
+            | Self::Attribute
+            | Self::Repeated
+            | Self::CdataEnd
+            | Self::Reference => "not-well-formed",
+        }
+    }
+}
+
+/// Who wants to know what the scanner sees, in the order of the text; what it was told counts only if the scan succeeds.
+pub(super) trait Visit<'a> {
+    /// A start tag's name, and where it begins.
+    fn open(&mut self, name: &Name<'a>, at: usize);
+    /// An attribute of the tag opened last.
+    fn attribute(&mut self, attribute: &Attribute<'a>);
+    /// Text as written, its references whole.
+    fn text(&mut self, raw: &'a [u8]);
+    /// The content of a CDATA section.
+    fn literal(&mut self, raw: &'a [u8]);
+    /// The element opened last and not yet closed ends.
+    fn close(&mut self);
+}
+
+/// An attribute as written.
+#[derive(Debug)]
+pub(super) struct Attribute<'a> {
+    /// Its name.
+    pub(super) name: Name<'a>,
+    /// Its value, without the quotes, its references not replaced.
+    pub(super) value: &'a [u8],
+    /// Where the value lies.
+    pub(super) value_range: Range<usize>,
+    /// Where the white space before the attribute begins; it ends with the quote behind the value.
+    pub(super) begin: usize,
+}
+
+/// Scans `text`, which must be one whole element; `outer` are the prefixes that are declared around it, with the
+/// namespaces they are bound to.
+///
+/// # Errors
+/// Whatever is not one well-formed element within `limits`, by its first fault.
+#[inline]
+pub(super) fn scan<'a, V: Visit<'a>>(
+    text: &'a [u8],
+    limits: Limits,
+    outer: &[(&'a str, &'a str)],
+    visitor: &mut V,
+) -> Result<(), Error> {
+    names::check_characters(text)?;
+    let mut scopes = Scopes::default();
+    for (prefix, namespace) in outer {
+        scopes.declare(prefix.as_bytes(), namespace.as_bytes(), 0, u16::MAX)?;
+    }
+    let (open, attributes) = (Stack::new(), Stack::new());
+    let mut scanner = Scanner { text, at: 0, limits, open, attributes, scopes, visitor };
+    scanner.skip_space();
+    match scanner.peek() {
+        Some(b'<') => scanner.markup()?,
+        Some(_) => return Err(Error::Outside),
+        None => return Err(Error::Empty),
+    }
+    while !scanner.open.is_empty() {
+        scanner.run()?;
+        scanner.markup()?;
+    }
+    scanner.skip_space();
+    if scanner.at == text.len() { Ok(()) } else { Err(Error::Outside) }
+}
+
+struct Scanner<'a, 'v, V> {
+    text: &'a [u8],
+    /// How far it is scanned.
+    at: usize,
+    limits: Limits,
+    /// The names of the elements that are open.
+    open: Stack<'a>,
+    /// The names of the attributes of the tag that is being read.
+    attributes: Stack<'a>,
+    scopes: Scopes<'a>,
+    visitor: &'v mut V,
+}
+
+impl<'a, V: Visit<'a>> Scanner<'a, '_, V> {
+    /// Text up to the next `<`.
+    #[inline]
+    fn run(&mut self) -> Result<(), Error> {
+        let text = self.rest();
+        let mut length = 0;
+        loop {
+            let rest = text.get(length..).unwrap_or_default();
+            length += memchr::memchr3(b'<', b'&', b']', rest).ok_or(Error::Incomplete)?;
+            match text.get(length..).unwrap_or_default() {
+                [b'&', ..] => length += references::read(text.get(length..).unwrap_or_default())?.1,
+                [b']', b']', b'>', ..] => return Err(Error::CdataEnd),
+                [b']', ..] => length += 1,
+                [..] => break,
+            }
+        }
+        if length > 0 {
+            self.visitor.text(text.get(..length).unwrap_or_default());
+            self.at += length;
+        }
+        Ok(())
+    }
+
+    /// What begins with the `<` that the scanner stands at.
+    #[inline]
+    fn markup(&mut self) -> Result<(), Error> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'/') => self.end_tag(),
+            Some(b'!') => self.declaration(),
+            Some(b'?') => Err(Error::Instruction),
+            Some(_) => self.start_tag(),
+            None => Err(Error::Incomplete),
+        }
+    }
+
+    #[inline]
+    fn start_tag(&mut self) -> Result<(), Error> {
+        if self.open.count >= usize::from(self.limits.depth) {
+            return Err(Error::Depth);
+        }
+        let name = names::read(self.rest())?;
+        self.visitor.open(&name, self.at);
+        self.at += name.whole.len();
+        self.attributes.clear();
+        let mut prefixed = !name.prefix.is_empty();
+        let empty = loop {
+            let begin = self.at;
+            self.skip_space();
+            match self.peek() {
+                Some(b'>') => break false,
+                Some(b'/') => break true,
+                Some(_) if self.at > begin => prefixed |= self.attribute(begin)?,
+                Some(_) => return Err(Error::Tag),
+                None => return Err(Error::Incomplete),
+            }
+        };
+        self.expect(if empty { b"/>" } else { b">" })?;
+        if prefixed {
+            self.resolve(&name)?;
+        }
+        if empty {
+            self.close();
+        } else {
+            self.open.push(name.whole);
+        }
+        Ok(())
+    }
+
+    /// Reads an attribute; says whether it has a prefix that must be declared.
+    #[inline]
+    fn attribute(&mut self, begin: usize) -> Result<bool, Error> {
+        if self.attributes.count >= usize::from(self.limits.attributes) {
+            return Err(Error::Attributes);
+        }
+        let name = names::read(self.rest())?;
+        if self.attributes.as_slice().contains(&name.whole) {
+            return Err(Error::Repeated);
+        }
+        self.attributes.push(name.whole);
+        self.at += name.whole.len();
+        self.skip_space();
+        self.expect(b"=").map_err(|_| Error::Attribute)?;
+        self.skip_space();
+        let value = self.value()?;
+        let value_range = self.at - 1 - value.len()..self.at - 1;
+        let depth = self.open.count + 1;
+        let is_declaration = name.prefix == b"xmlns" || name.whole == b"xmlns";
+        if is_declaration {
+            let prefix = if name.prefix.is_empty() { b"".as_slice() } else { name.local };
+            self.scopes.declare(prefix, value, depth, self.limits.attributes)?;
+        }
+        let prefixed = !is_declaration && !name.prefix.is_empty();
+        self.visitor.attribute(&Attribute { name, value, value_range, begin });
+        Ok(prefixed)
+    }
+
+    /// Reads a value in its quotes.
+    #[inline]
+    fn value(&mut self) -> Result<&'a [u8], Error> {
+        let quote = self.peek().ok_or(Error::Incomplete)?;
+        if quote != b'"' && quote != b'\'' {
+            return Err(Error::Attribute);
+        }
+        self.at += 1;
+        let text = self.rest();
+        let mut length = 0;
+        loop {
+            let rest = text.get(length..).unwrap_or_default();
+            length += memchr::memchr3(quote, b'<', b'&', rest).ok_or(Error::Incomplete)?;
+            match text.get(length..).unwrap_or_default() {
+                [b'<', ..] => return Err(Error::Attribute),
+                [b'&', ..] => length += references::read(text.get(length..).unwrap_or_default())?.1,
+                [..] => break,
+            }
+        }
+        self.at += length + 1;
+        text.get(..length).ok_or(Error::Incomplete)
+    }
+
+    /// A prefix may be declared behind its first use in a tag, so this waits for the tag's end.
+    #[cold]
+    fn resolve(&mut self, name: &Name<'a>) -> Result<(), Error> {
+        if !name.prefix.is_empty() {
+            self.scopes.resolve(name)?;
+        }
+        let mut seen = Vec::new();
+        for whole in self.attributes.as_slice() {
+            let attribute = names::read(whole)?;
+            if attribute.prefix.is_empty() || attribute.prefix == b"xmlns" {
+                continue;
+            }
+            let expanded = (self.scopes.resolve(&attribute)?, attribute.local);
+            if seen.contains(&expanded) {
+                return Err(Error::Repeated);
+            }
+            seen.push(expanded);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn end_tag(&mut self) -> Result<(), Error> {
+        self.at += 1;
+        // None is open where the text begins with an end tag.
+        let name = self.open.pop().ok_or(Error::EndTag)?;
+        self.expect(name).map_err(|_| Error::EndTag)?;
+        self.skip_space();
+        self.expect(b">").map_err(|_| Error::EndTag)?;
+        self.close();
+        Ok(())
+    }
+
+    #[inline]
+    fn close(&mut self) {
+        self.scopes.leave(self.open.count + 1);
+        self.visitor.close();
+    }
+
+    /// The one thing allowed that begins with `<!` is a CDATA section inside the element.
+    #[cold]
+    fn declaration(&mut self) -> Result<(), Error> {
+        let rest = self.rest();
+        if rest.starts_with(b"!--") {
+            return Err(Error::Comment);
+        }
+        if rest.starts_with(b"!DOCTYPE") {
+            return Err(Error::DocumentType);
+        }
+        if self.open.is_empty() {
+            return Err(Error::Tag);
+        }
+        self.expect(b"![CDATA[").map_err(|_| Error::Tag)?;
+        let content = self.rest();
+        let length = memchr::memmem::find(content, b"]]>").ok_or(Error::Incomplete)?;
+        self.visitor.literal(content.get(..length).unwrap_or_default());
+        self.at += length + 3;
+        Ok(())
+    }
+
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while self.peek().is_some_and(names::is_space) {
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, what: &[u8]) -> Result<(), Error> {
+        if !self.rest().starts_with(what) {
+            return Err(Error::Tag);
+        }
+        self.at += what.len();
+        Ok(())
+    }
+}
+
+/// Names, the first 16 of them without an allocation.
+struct Stack<'a> {
+    near: [&'a [u8]; 16],
+    /// All of them, once they are more than `near` can hold.
+    far: Vec<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> Stack<'a> {
+    const fn new() -> Self {
+        Self { near: [b""; 16], far: Vec::new(), count: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, name: &'a [u8]) {
+        if let (true, Some(place)) = (self.far.is_empty(), self.near.get_mut(self.count)) {
+            *place = name;
+        } else {
+            if self.far.is_empty() {
+                self.far.extend_from_slice(&self.near);
+            }
+            self.far.push(name);
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<&'a [u8]> {
+        let name = self.as_slice().last().copied()?;
+        self.far.pop();
+        self.count -= 1;
+        Some(name)
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[&'a [u8]] {
+        let all = if self.far.is_empty() { &self.near } else { self.far.as_slice() };
+        all.get(..self.count).unwrap_or_default()
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        self.far.clear();
+        self.count = 0;
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
