@@ -85,7 +85,7 @@ impl Body {
         let start =
             text.iter().position(|byte| !byte.is_ascii_whitespace()).ok_or(Error::NotBody)?;
         let text = text.get(start..).unwrap_or_default();
-        let head = Head::parse(text, limits)?;
+        let head = Head::parse(text, *limits)?;
         let number = head.number("rid")?.and_then(Rid::new).ok_or(Error::Rid)?;
         Ok(Self {
             rid: number,
@@ -107,7 +107,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn parse(text: &'a [u8], limits: &check::Limits) -> Result<Self, Error> {
+    fn parse(text: &'a [u8], limits: check::Limits) -> Result<Self, Error> {
         let end = tag_end(text, 0).ok_or(Error::NotBody)?;
         // Checked as if it were the whole, so that a sid is read even where the rest is broken.
         let mut tag = text.get(..end.saturating_sub(1)).unwrap_or_default().to_vec();
@@ -115,7 +115,7 @@ impl<'a> Head<'a> {
             tag.push(b'/');
         }
         tag.push(b'>');
-        let root = check::check(&tag, limits)?;
+        let root = check::check(&tag, &limits)?;
         let namespace = root.namespace.and_then(|range| tag.get(range));
         if tag.get(root.name.clone()) != Some(b"body") || namespace != Some(NAMESPACE) {
             return Err(Error::NotBody);

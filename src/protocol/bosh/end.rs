@@ -51,9 +51,10 @@ impl End {
     pub fn condition(&self) -> Option<Condition> {
         match self {
             Self::Terminated => None,
-            // Those two are told to nobody: no request is there. Who comes later finds no session.
-            Self::Inactive | Self::NeverAttached => Some(Condition::ItemNotFound),
-            Self::OutsideWindow { .. } | Self::Revoked => Some(Condition::ItemNotFound),
+            // Who comes after the first two finds no session, whatever is said here: no request was there.
+            Self::Inactive | Self::NeverAttached | Self::OutsideWindow { .. } | Self::Revoked => {
+                Some(Condition::ItemNotFound)
+            }
             Self::BadRequest => Some(Condition::BadRequest),
             Self::QueueFull => Some(Condition::PolicyViolation),
             Self::StreamError(_) => Some(Condition::RemoteStreamError),

@@ -144,13 +144,12 @@ impl Session {
             self.recent.forget(self.settings.answers.as_u64());
             return Some(Action::Answer(id, body));
         }
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Ending { why, until: None } => Some(Action::Over(why)),
-            phase => {
-                self.phase = phase;
-                None
-            }
+        if matches!(self.phase, Phase::Ending { until: None, .. })
+            && let Phase::Ending { why, .. } = std::mem::replace(&mut self.phase, Phase::Over)
+        {
+            return Some(Action::Over(why));
         }
+        None
     }
 
     /// When to send [`Event::Deadline`].

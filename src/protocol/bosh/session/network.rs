@@ -2,6 +2,7 @@
 //! arrives once and in order, both ways.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use crate::protocol::bosh::body::Body;
@@ -94,7 +95,9 @@ impl World {
     }
 
     fn browser_writes(&mut self) {
-        if self.flights.len() >= 2 {
+        // As Strophe: two under way, and none further ahead of an unanswered one than its window of 5.
+        let oldest = self.flights.keys().next().copied().unwrap_or(self.next_rid);
+        if self.flights.len() >= 2 || self.next_rid - oldest >= 5 {
             return;
         }
         // What is left of broken connections does not outlive the answers by whole rounds.
@@ -105,7 +108,7 @@ impl World {
         let mut payload = String::new();
         for _ in 0..self.dice.below(3) {
             self.written += 1;
-            payload.push_str(&format!("<u{}/>", self.written));
+            let _ = write!(payload, "<u{}/>", self.written);
         }
         self.sent_up.push_str(&payload);
         let text = format!(
@@ -180,7 +183,7 @@ impl World {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Send(bytes) => {
-                    self.upstream_got.push_str(std::str::from_utf8(&bytes).unwrap())
+                    self.upstream_got.push_str(std::str::from_utf8(&bytes).unwrap());
                 }
                 Action::Answer(RequestId(connection), body) => {
                     let rid =
@@ -199,7 +202,9 @@ impl World {
                         self.read(rid, text);
                     }
                 }
-                other => panic!("the session did {other:?}"),
+                other @ (Action::Login(_) | Action::Restart | Action::Over(_)) => {
+                    panic!("the session did {other:?}")
+                }
             }
         }
         let done = untaken.is_empty();
@@ -226,7 +231,7 @@ impl World {
 
 #[test]
 fn whatever_the_network_does_each_stanza_arrives_once_and_in_order() {
-    for seed in 1..=2_000_u64 {
+    for seed in 1..=300_u64 {
         let mut world = World::new(seed);
         for _ in 0..200 {
             world.step();

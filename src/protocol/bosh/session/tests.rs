@@ -136,9 +136,9 @@ fn carrying(content: &str) -> String {
 }
 
 fn stanzas(names: &[&str]) -> String {
-    carrying(
-        &names.iter().map(|name| format!("<{name} xmlns='jabber:client'/>")).collect::<String>(),
-    )
+    let stanzas: Vec<String> =
+        names.iter().map(|name| format!("<{name} xmlns='jabber:client'/>")).collect();
+    carrying(&stanzas.concat())
 }
 
 fn terminate(condition: &str) -> String {
