@@ -80,7 +80,7 @@ impl Body {
     /// Reads a request.
     ///
     /// # Errors
-    /// [`Error`] where the start tag is not that of a body; what is wrong further in is told in `payload`.
+    /// Where the start tag is not that of a body; what is wrong further in is told in `payload`.
     pub fn parse(text: &[u8], limits: &check::Limits) -> Result<Self, Error> {
         let start =
             text.iter().position(|byte| !byte.is_ascii_whitespace()).ok_or(Error::NotBody)?;

@@ -281,7 +281,6 @@ impl Session {
 
     fn bound_queue(&mut self, now: Instant) {
         if self.queue.len() as u64 > self.settings.queue.as_u64() {
-            self.queue = Queue::default();
             self.end(End::QueueFull, now);
         }
     }
