@@ -1,5 +1,10 @@
-//! The protocols, pure: bytes and events in, bytes and actions out; no network, no clock, no dice.
+//! The protocols, pure: bytes and events in, bytes and actions out; no async, no clock, no dice.
 
 pub mod bosh;
 pub mod jid;
+pub mod login;
+pub mod namespace;
+pub mod stream_error;
+pub mod websocket;
+pub mod welcome;
 pub mod xml;

@@ -1,0 +1,159 @@
+//! XMPP in WebSocket messages (RFC 7395): what a browser's message is, and how the server's stanzas become messages.
+
+use crate::protocol::namespace;
+use crate::protocol::stream_error::StreamError;
+use crate::protocol::websocket::frame;
+use crate::protocol::xml::check;
+use crate::protocol::xml::check::Kind;
+use crate::protocol::xml::check::Limits;
+use crate::protocol::xml::element;
+use crate::protocol::xml::splitter::Cut;
+
+/// What a message of an established stream is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// To be written upstream: the bytes before and behind a `from` that browsers get wrong (Converse 14 after a reload).
+    Stanza(&'a [u8], &'a [u8]),
+    /// `<close/>`: the browser ends the stream (§3.6).
+    Close,
+}
+
+/// Checks a message of an established stream.
+///
+/// # Errors
+/// The stream error that ends the stream.
+pub fn established<'a>(text: &'a [u8], limits: &Limits) -> Result<Message<'a>, StreamError> {
+    let root = check::check(text, limits).map_err(StreamError::Xml)?;
+    match root.kind {
+        Kind::Message | Kind::Presence | Kind::Iq => {}
+        Kind::Close => return Ok(Message::Close),
+        // The stream is opened, signed in and encrypted already.
+        Kind::Open => return Err(StreamError::UnsupportedStanzaType),
+        Kind::Other => {
+            let namespace = root.namespace.and_then(|range| text.get(range)).unwrap_or_default();
+            if !ALLOWED_BESIDE_STANZAS.iter().any(|allowed| allowed.as_bytes() == namespace) {
+                return Err(StreamError::UnsupportedStanzaType);
+            }
+        }
+    }
+    let from = root.from.unwrap_or(text.len()..text.len());
+    let (before, rest) = (text.get(..from.start), text.get(from.end..));
+    Ok(Message::Stanza(before.unwrap_or_default(), rest.unwrap_or_default()))
+}
+
+/// Writes a stanza of the server as one message, with the namespaces that its stream had declared for it (§3.3.3).
+pub fn write_stanza(cut: &Cut<'_>, out: &mut Vec<u8>) {
+    let (name, rest) = cut.bytes.split_at_checked(cut.name_end).unwrap_or((cut.bytes, &[]));
+    let client: &[u8] = if cut.has_namespace || name.contains(&b':') { b"" } else { CLIENT_DECLARATION.as_bytes() };
+    let stream: &[u8] = if !cut.declares_stream && name.starts_with(b"<stream:") { STREAM_DECLARATION.as_bytes() } else { b"" };
+    frame::write_text_header(cut.bytes.len() + client.len() + stream.len(), out);
+    for part in [name, client, stream, rest] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Writes one message.
+pub fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    frame::write_text_header(text.len(), out);
+    out.extend_from_slice(text);
+}
+
+/// Writes our `<open/>` (§3.4): `domain` is the one that the edge has chosen, `id` names the stream.
+pub fn write_open(domain: &str, id: &str, out: &mut Vec<u8>) {
+    let mut open = format!("<open xmlns=\"{}\" from=\"", namespace::FRAMING).into_bytes();
+    element::escape(domain, &mut open);
+    open.extend_from_slice(format!("\" id=\"{id}\" version=\"1.0\" xml:lang=\"en\"/>").as_bytes());
+    write_text(&open, out);
+}
+
+/// Writes `<close/>` (§3.6) and the close frame behind it.
+///
+/// Strophe knows a clean close by exactly these bytes.
+pub fn write_close(out: &mut Vec<u8>) {
+    write_text(b"<close xmlns=\"urn:ietf:params:xml:ns:xmpp-framing\" />", out);
+    frame::write_close(frame::NORMAL, out);
+}
+
+/// Writes a stream error, `<close/>` and the close frame (§3.6).
+pub fn write_stream_error(error: StreamError, out: &mut Vec<u8>) {
+    write_text(error.to_xml().as_bytes(), out);
+    write_close(out);
+}
+
+const CLIENT_DECLARATION: &str = " xmlns=\"jabber:client\"";
+const STREAM_DECLARATION: &str = " xmlns:stream=\"http://etherx.jabber.org/streams\"";
+
+/// What a browser may say beside stanzas: stream management and client state.
+const ALLOWED_BESIDE_STANZAS: &[&str] = &[namespace::STREAM_MANAGEMENT, "urn:xmpp:csi:0"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::xml::splitter::Piece;
+    use crate::protocol::xml::splitter::Splitter;
+
+    fn upstream(text: &str) -> Result<String, StreamError> {
+        match established(text.as_bytes(), &Limits::default())? {
+            Message::Stanza(before, rest) => Ok(String::from_utf8([before, rest].concat()).unwrap()),
+            Message::Close => Ok("close".to_owned()),
+        }
+    }
+
+    fn framed(stanza: &str) -> String {
+        let stream = format!("<stream:stream xmlns='jabber:client'>{stanza}");
+        let (mut input, mut out) = (stream.as_bytes(), Vec::new());
+        let mut splitter = Splitter::new(1000);
+        assert!(matches!(splitter.next(&mut input).unwrap(), Some(Piece::Header(_))));
+        let Some(Piece::Stanza(cut)) = splitter.next(&mut input).unwrap() else { panic!("no stanza") };
+        write_stanza(&cut, &mut out);
+        assert_eq!(usize::from(out[1]), out.len() - 2);
+        String::from_utf8(out[2..].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_stanza_goes_on_without_its_sender() {
+        let sent = "<message xmlns='jabber:client' from='bob@xmpp.test/old' to='alice@xmpp.test'><body>hi</body></message>";
+
+        let passed = upstream(sent).unwrap();
+
+        assert_eq!(passed, "<message xmlns='jabber:client' to='alice@xmpp.test'><body>hi</body></message>");
+    }
+
+    #[test]
+    fn stream_management_and_client_state_pass() {
+        for element in ["<enable xmlns='urn:xmpp:sm:3' resume='true'/>", "<r xmlns='urn:xmpp:sm:3'/>", "<active xmlns='urn:xmpp:csi:0'/>"] {
+            assert_eq!(upstream(element).unwrap(), element);
+        }
+    }
+
+    #[test]
+    fn a_second_login_does_not_pass() {
+        for element in [
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGJvYgBib2I=</auth>",
+            "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+            "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='xmpp.test' version='1.0'/>",
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>",
+            "<x:auth xmlns:x='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGJvYgBib2I=</x:auth>",
+        ] {
+            assert_eq!(upstream(element), Err(StreamError::UnsupportedStanzaType), "{element}");
+        }
+    }
+
+    #[test]
+    fn forbidden_and_broken_xml_is_told_by_its_condition() {
+        assert_eq!(upstream("<message><!-- x --></message>").unwrap_err().condition(), "restricted-xml");
+        assert_eq!(upstream("<message>").unwrap_err().condition(), "not-well-formed");
+        assert_eq!(upstream("<message/><message/>").unwrap_err().condition(), "not-well-formed");
+    }
+
+    #[test]
+    fn a_stanza_of_the_server_declares_what_its_stream_did() {
+        assert_eq!(framed("<message to='a'>x</message>"), "<message xmlns=\"jabber:client\" to='a'>x</message>");
+        assert_eq!(framed("<presence/>"), "<presence xmlns=\"jabber:client\"/>");
+        assert_eq!(framed("<r xmlns='urn:xmpp:sm:3'/>"), "<r xmlns='urn:xmpp:sm:3'/>");
+        assert_eq!(
+            framed("<stream:error><conflict/></stream:error>"),
+            "<stream:error xmlns:stream=\"http://etherx.jabber.org/streams\"><conflict/></stream:error>"
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! We are the server: the browser's own login, answered from what the edge knows of the visitor.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::protocol::jid::Domain;
+use crate::protocol::jid::Jid;
+use crate::protocol::namespace;
+use crate::protocol::stream_error::StreamError;
+use crate::protocol::xml::element::Element;
+
+/// The login of one browser, up to its `<success/>`.
+#[derive(Debug)]
+pub struct Welcome {
+    who: Who,
+    failures: u8,
+}
+
+/// Whom the edge takes the browser for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A member, by the bare JID.
+    Member(Jid),
+    /// A guest of this domain.
+    Guest(Domain),
+    /// Somebody who may not enter.
+    Nobody,
+}
+
+/// What the browser is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `<success/>`: the browser restarts the stream next (RFC 6120 §6.4.6).
+    Success,
+    /// `<failure/>`: it may try again.
+    Failure(Failure),
+    /// It may not: the stream ends.
+    End(StreamError),
+}
+
+/// Why SASL failed (RFC 6120 §6.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The browser gave up.
+    Aborted,
+    /// The initial response is not base64, or no JID.
+    IncorrectEncoding,
+    /// The browser wants to be somebody else.
+    InvalidAuthzid,
+    /// A mechanism that was not offered.
+    InvalidMechanism,
+    /// The visitor may not enter.
+    NotAuthorized,
+}
+
+impl Welcome {
+    /// The login of a browser that is taken for `who`.
+    #[must_use]
+    pub fn new(who: Who) -> Self {
+        Self { who, failures: 0 }
+    }
+
+    /// The mechanisms on offer.
+    ///
+    /// A member is offered EXTERNAL alone: with PLAIN beside it, Converse sends the password `undefined`. A guest is offered
+    /// EXTERNAL and ANONYMOUS, the one pair that works whatever the page says.
+    #[must_use]
+    pub fn features(&self) -> Vec<u8> {
+        let mechanisms: &[&str] = match self.who {
+            Who::Member(_) | Who::Nobody => &["EXTERNAL"],
+            Who::Guest(_) => &["EXTERNAL", "ANONYMOUS"],
+        };
+        let mut offer = Element::new("mechanisms", namespace::SASL);
+        for mechanism in mechanisms {
+            offer = offer.with_child(Element::new("mechanism", namespace::SASL).with_text(mechanism));
+        }
+        write_features([&offer])
+    }
+
+    /// Answers what the browser says before it is signed in.
+    pub fn receive(&mut self, element: &Element) -> Reply {
+        let failure = match (element.namespace(), element.name()) {
+            (Some(namespace::SASL), "auth") => match self.auth(element) {
+                Ok(()) => return Reply::Success,
+                Err(failure) => failure,
+            },
+            (Some(namespace::SASL), "abort") => Failure::Aborted,
+            _ => return Reply::End(StreamError::NotAuthorized),
+        };
+        self.failures += 1;
+        if self.failures > MOST_FAILURES { Reply::End(StreamError::PolicyViolation) } else { Reply::Failure(failure) }
+    }
+
+    fn auth(&self, auth: &Element) -> Result<(), Failure> {
+        let mechanism = auth.attribute("mechanism").unwrap_or_default();
+        match (&self.who, mechanism) {
+            (Who::Nobody, _) => Err(Failure::NotAuthorized),
+            (Who::Guest(_), "ANONYMOUS") => Ok(()),
+            (Who::Member(_) | Who::Guest(_), "EXTERNAL") => self.allow(authzid(&auth.text())?.as_ref()),
+            (Who::Member(_) | Who::Guest(_), _) => Err(Failure::InvalidMechanism),
+        }
+    }
+
+    /// Compares whom the browser wants to be with whom the edge knows it to be; it is never forwarded.
+    fn allow(&self, authzid: Option<&Jid>) -> Result<(), Failure> {
+        let Some(authzid) = authzid else { return Ok(()) };
+        let allowed = match &self.who {
+            Who::Member(own) => authzid == own || (authzid.local().is_none() && authzid.domain() == own.domain()),
+            // The page may name any domain: it does not know yet that its visitor is a guest, nor by what name.
+            Who::Guest(domain) => authzid.local().is_none() || authzid.domain() == domain.as_str(),
+            Who::Nobody => false,
+        };
+        if allowed && authzid.resource().is_none() { Ok(()) } else { Err(Failure::InvalidAuthzid) }
+    }
+}
+
+impl Failure {
+    /// The element of the condition, in its `<failure/>`.
+    #[must_use]
+    pub fn to_xml(self) -> String {
+        let condition = match self {
+            Self::Aborted => "aborted",
+            Self::IncorrectEncoding => "incorrect-encoding",
+            Self::InvalidAuthzid => "invalid-authzid",
+            Self::InvalidMechanism => "invalid-mechanism",
+            Self::NotAuthorized => "not-authorized",
+        };
+        format!("<failure xmlns=\"{}\"><{condition}/></failure>", namespace::SASL)
+    }
+}
+
+/// `<success/>` (RFC 6120 §6.4.6).
+#[must_use]
+pub fn success() -> String {
+    format!("<success xmlns=\"{}\"/>", namespace::SASL)
+}
+
+/// Whether the visitor can come back to an upstream stream by XEP-0198.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumable {
+    /// The server's `<sm/>` is shown to the browser.
+    Yes,
+    /// It is not: Converse, shown it, would speak it without `<enable/>`.
+    No,
+}
+
+/// The features behind the login: the server's, rebuilt from what a browser may use.
+///
+/// Never `<session/>` (a round trip for nothing), `<starttls/>` or `<mechanisms/>`.
+#[must_use]
+pub fn established_features(upstream: &Element, resumable: Resumable) -> Vec<u8> {
+    let allowed = upstream.children().filter(|feature| match feature.namespace() {
+        Some(namespace::STREAM_MANAGEMENT) => resumable == Resumable::Yes,
+        Some(namespace) => ALLOWED_FEATURES.contains(&namespace),
+        None => false,
+    });
+    write_features(allowed)
+}
+
+fn write_features<'a>(features: impl IntoIterator<Item = &'a Element>) -> Vec<u8> {
+    let mut out = format!("<stream:features xmlns:stream=\"{}\">", namespace::STREAM).into_bytes();
+    for feature in features {
+        feature.write(&mut out);
+    }
+    out.extend_from_slice(b"</stream:features>");
+    out
+}
+
+/// The authorization identity of EXTERNAL (RFC 4422 appendix A); none where it is empty.
+fn authzid(text: &str) -> Result<Option<Jid>, Failure> {
+    // An empty response is `=` (RFC 6120 §6.4.2).
+    if matches!(text, "" | "=") {
+        return Ok(None);
+    }
+    let decoded = BASE64_STANDARD.decode(text).map_err(|_| Failure::IncorrectEncoding)?;
+    let decoded = String::from_utf8(decoded).map_err(|_| Failure::IncorrectEncoding)?;
+    if decoded.is_empty() {
+        return Ok(None);
+    }
+    Jid::parse(&decoded).map(Some).map_err(|_| Failure::InvalidAuthzid)
+}
+
+/// After so many failures the stream ends (RFC 6120 §6.4.5 asks for two to five).
+const MOST_FAILURES: u8 = 5;
+
+/// What a browser may see of the server's features: bind, entity capabilities, roster versions, pre-approval, client
+/// state, and the limits of the stream.
+const ALLOWED_FEATURES: &[&str] = &[
+    namespace::BIND,
+    "http://jabber.org/protocol/caps",
+    "urn:xmpp:features:rosterver",
+    "urn:xmpp:features:pre-approval",
+    "urn:xmpp:csi:0",
+    "urn:xmpp:stream-limits:0",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member() -> Welcome {
+        Welcome::new(Who::Member(Jid::parse("bob@xmpp.test").unwrap()))
+    }
+
+    fn guest() -> Welcome {
+        Welcome::new(Who::Guest(Domain::parse("guest.test").unwrap()))
+    }
+
+    fn auth(mechanism: &str, authzid: &str) -> Element {
+        Element::new("auth", namespace::SASL)
+            .with_attribute("mechanism", mechanism)
+            .with_text(&BASE64_STANDARD.encode(authzid))
+    }
+
+    fn offered(welcome: &Welcome) -> Vec<String> {
+        let features = Element::parse(&welcome.features()).unwrap();
+        let mechanisms = features.child("mechanisms", namespace::SASL).unwrap();
+        mechanisms.children().map(|mechanism| mechanism.text().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_member_is_offered_external_alone_and_a_guest_anonymous_beside_it() {
+        assert_eq!(offered(&member()), ["EXTERNAL"]);
+        assert_eq!(offered(&guest()), ["EXTERNAL", "ANONYMOUS"]);
+    }
+
+    #[test]
+    fn a_member_signs_in_under_his_own_name_his_domain_or_none() {
+        for authzid in ["", "bob@xmpp.test", "BOB@xmpp.test", "xmpp.test"] {
+            assert_eq!(member().receive(&auth("EXTERNAL", authzid)), Reply::Success, "{authzid}");
+        }
+        let equals = Element::new("auth", namespace::SASL).with_attribute("mechanism", "EXTERNAL").with_text("=");
+        assert_eq!(member().receive(&equals), Reply::Success);
+    }
+
+    #[test]
+    fn a_member_cannot_be_somebody_else() {
+        for authzid in ["alice@xmpp.test", "admin@xmpp.test", "bob@other.test", "bob@xmpp.test/one", "other.test", "@"] {
+            let reply = member().receive(&auth("EXTERNAL", authzid));
+            assert_eq!(reply, Reply::Failure(Failure::InvalidAuthzid), "{authzid}");
+        }
+    }
+
+    #[test]
+    fn a_guest_comes_in_whatever_the_page_says_but_not_as_a_member() {
+        assert_eq!(guest().receive(&auth("ANONYMOUS", "")), Reply::Success);
+        for authzid in ["", "guest.test", "xmpp.test", "somebody@guest.test"] {
+            assert_eq!(guest().receive(&auth("EXTERNAL", authzid)), Reply::Success, "{authzid}");
+        }
+        let reply = guest().receive(&auth("EXTERNAL", "bob@xmpp.test"));
+        assert_eq!(reply, Reply::Failure(Failure::InvalidAuthzid));
+    }
+
+    #[test]
+    fn a_password_is_never_taken() {
+        assert_eq!(member().receive(&auth("PLAIN", "\0bob\0undefined")), Reply::Failure(Failure::InvalidMechanism));
+        assert_eq!(member().receive(&auth("ANONYMOUS", "")), Reply::Failure(Failure::InvalidMechanism));
+    }
+
+    #[test]
+    fn who_may_not_enter_is_told_so_in_sasl() {
+        let mut nobody = Welcome::new(Who::Nobody);
+
+        assert_eq!(nobody.receive(&auth("EXTERNAL", "")), Reply::Failure(Failure::NotAuthorized));
+    }
+
+    #[test]
+    fn the_sixth_failure_ends_the_stream() {
+        let mut member = member();
+        for _ in 0..5 {
+            assert!(matches!(member.receive(&auth("PLAIN", "x")), Reply::Failure(_)));
+        }
+
+        assert_eq!(member.receive(&auth("PLAIN", "x")), Reply::End(StreamError::PolicyViolation));
+    }
+
+    #[test]
+    fn a_stanza_before_the_login_ends_the_stream() {
+        let presence = Element::new("presence", namespace::CLIENT);
+
+        assert_eq!(member().receive(&presence), Reply::End(StreamError::NotAuthorized));
+    }
+
+    #[test]
+    fn features_behind_the_login_come_from_an_allow_list() {
+        let upstream = Element::parse(
+            b"<stream:features xmlns:stream='http://etherx.jabber.org/streams'>\
+            <bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>\
+            <session xmlns='urn:ietf:params:xml:ns:xmpp-session'/><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\
+            <sm xmlns='urn:xmpp:sm:2'/><sm xmlns='urn:xmpp:sm:3'><optional/></sm>\
+            <compression xmlns='http://jabber.org/features/compress'/></stream:features>",
+        )
+        .unwrap();
+        let names = |resumable| {
+            let features = Element::parse(&established_features(&upstream, resumable)).unwrap();
+            features.children().map(|child| child.namespace().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+
+        assert_eq!(names(Resumable::Yes), [namespace::BIND, namespace::STREAM_MANAGEMENT]);
+        assert_eq!(names(Resumable::No), [namespace::BIND]);
+    }
+}

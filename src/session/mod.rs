@@ -1,0 +1,3 @@
+//! Tasks that own an upstream stream, the visitor it belongs to, and the browser attached to it.
+
+pub mod relay;

@@ -1,0 +1,280 @@
+//! The relay of an established WebSocket session: one future that holds both ends and, while nothing happens, no buffer.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::browser::Browser;
+use crate::protocol::stream_error::StreamError;
+use crate::protocol::websocket::frame::{self, Frame, Reader};
+use crate::protocol::websocket::framing::{self, Message};
+use crate::protocol::xml::check::Limits;
+use crate::protocol::xml::splitter::{self, Piece, Splitter};
+use crate::scratch::Scratch;
+
+/// Both ends of a session whose browser has seen the features behind its login.
+pub struct Relay {
+    browser: Browser,
+    upstream: TcpStream,
+    reader: Reader,
+    splitter: Splitter,
+    limits: Limits,
+    /// Framed for the browser, but not yet taken by its socket.
+    to_browser: Vec<u8>,
+    /// Checked for upstream, but not yet taken by its socket.
+    to_upstream: Vec<u8>,
+    heard: Heard,
+}
+
+/// Whether the browser has been heard since somebody last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Something came from it.
+    Yes,
+    /// Nothing came; it may be gone.
+    No,
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+pub enum End {
+    /// The browser sent `<close/>`.
+    BrowserClosed,
+    /// The browser's socket is gone, or it sent a close frame alone: it may come back and resume.
+    BrowserLeft,
+    /// The browser no longer answers pings.
+    BrowserSilent,
+    /// The browser broke RFC 6455.
+    BadFrame(frame::Error),
+    /// The browser broke XMPP.
+    BadStream(StreamError),
+    /// Upstream ended its stream in order.
+    UpstreamClosed,
+    /// Upstream's socket broke or ended without a word.
+    UpstreamLost,
+    /// Upstream sent what cannot be cut.
+    BadUpstream(splitter::Error),
+    /// The edge is going down.
+    ShutDown,
+}
+
+impl Relay {
+    /// Joins the two ends; `ahead` is what has been read of either already.
+    pub fn new(browser: Browser, upstream: (TcpStream, Splitter), reader: Reader, limits: Limits) -> Self {
+        let (upstream, splitter) = upstream;
+        Self {
+            browser,
+            upstream,
+            reader,
+            splitter,
+            limits,
+            to_browser: Vec::new(),
+            to_upstream: Vec::new(),
+            heard: Heard::Yes,
+        }
+    }
+
+    /// Says whether the browser was heard since the last call.
+    pub fn take_heard(&mut self) -> Heard {
+        std::mem::replace(&mut self.heard, Heard::No)
+    }
+
+    /// Queues a ping.
+    pub fn ping(&mut self) {
+        frame::write_ping(&mut self.to_browser);
+    }
+
+    /// Carries stanzas both ways until the session is over.
+    ///
+    /// One read and one write per direction and wake-up; a side is not read while the other takes no more.
+    /// Cancel safe: all state is in `self`.
+    pub fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let up = self.poll_up(cx);
+            let down = self.poll_down(cx);
+            match (up, down) {
+                (Poll::Pending, Poll::Pending) => return Poll::Pending,
+                (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => return Poll::Ready(end),
+                (Poll::Ready(Ok(())), _) | (_, Poll::Ready(Ok(()))) => {}
+            }
+        }
+    }
+
+    /// Takes bytes that were read from the browser before the relay began.
+    ///
+    /// # Errors
+    /// When they end the session.
+    pub fn take_from_browser(&mut self, bytes: &mut [u8]) -> Result<(), End> {
+        let mut out = std::mem::take(&mut self.to_upstream);
+        let taken = self.take_frames(bytes, &mut out);
+        self.to_upstream = out;
+        taken
+    }
+
+    /// Takes bytes that were read from upstream before the relay began.
+    ///
+    /// # Errors
+    /// When they end the session.
+    pub fn take_from_upstream(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let mut out = std::mem::take(&mut self.to_browser);
+        let taken = self.take_pieces(bytes, &mut out);
+        self.to_browser = out;
+        taken
+    }
+
+    /// Tells both ends how the session ended, as far as they take it.
+    ///
+    /// Not cancel safe, and not bounded in time: a caller gives it a deadline and drops it.
+    pub async fn finish(mut self, end: &End) {
+        use tokio::io::AsyncWriteExt as _;
+        match end {
+            End::BrowserClosed | End::UpstreamClosed => framing::write_close(&mut self.to_browser),
+            End::BadStream(error) => framing::write_stream_error(*error, &mut self.to_browser),
+            End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.to_browser),
+            End::BrowserLeft | End::BrowserSilent => frame::write_close(frame::NORMAL, &mut self.to_browser),
+            End::UpstreamLost | End::BadUpstream(_) | End::ShutDown => {
+                framing::write_stream_error(StreamError::SystemShutdown, &mut self.to_browser);
+            }
+        }
+        // Without its end tag the stream can still be resumed (XEP-0198 §5), by a browser that comes back.
+        if matches!(end, End::BrowserClosed | End::BadStream(_)) {
+            self.to_upstream.extend_from_slice(b"</stream:stream>");
+        }
+        // Either end may be gone already; the other is still told.
+        let _ = self.upstream.write_all(&self.to_upstream).await;
+        let _ = self.browser.write_all(&self.to_browser).await;
+        let _ = self.browser.shutdown().await;
+        let _ = self.upstream.shutdown().await;
+    }
+
+    /// From the browser to upstream, once.
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx)).map_err(|_| End::UpstreamLost)?;
+        // A browser that pings and never reads its pongs is not read either.
+        if self.to_browser.len() > MOST_PONGS {
+            return Poll::Pending;
+        }
+        let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
+        let mut buf = ReadBuf::new(incoming.get());
+        ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf)).map_err(|_| End::BrowserLeft)?;
+        let length = buf.filled().len();
+        if length == 0 {
+            return Poll::Ready(Err(End::BrowserLeft));
+        }
+        self.heard = Heard::Yes;
+        let mut out = Scratch::empty(&TO_UPSTREAM);
+        let taken = self.take_frames(incoming.get().get_mut(..length).unwrap_or_default(), out.get());
+        // What came before the end of the session was accepted, so it still goes.
+        poll_send(&mut self.upstream, out.get(), &mut self.to_upstream, cx).map_err(|_| End::UpstreamLost)?;
+        Poll::Ready(taken)
+    }
+
+    /// From upstream to the browser, once.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx)).map_err(|_| End::BrowserLeft)?;
+        ready!(Pin::new(&mut self.browser).poll_flush(cx)).map_err(|_| End::BrowserLeft)?;
+        let mut incoming = Scratch::sized(&FROM_UPSTREAM, READ);
+        let mut buf = ReadBuf::new(incoming.get());
+        ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf)).map_err(|_| End::UpstreamLost)?;
+        let length = buf.filled().len();
+        if length == 0 {
+            return Poll::Ready(Err(End::UpstreamLost));
+        }
+        let mut out = Scratch::empty(&TO_BROWSER);
+        let taken = self.take_pieces(incoming.get().get(..length).unwrap_or_default(), out.get());
+        poll_send(&mut self.browser, out.get(), &mut self.to_browser, cx).map_err(|_| End::BrowserLeft)?;
+        Poll::Ready(taken)
+    }
+
+    fn take_frames(&mut self, mut bytes: &mut [u8], out: &mut Vec<u8>) -> Result<(), End> {
+        while let Some(frame) = self.reader.next(&mut bytes).map_err(End::BadFrame)? {
+            match frame {
+                Frame::Text(text) => match framing::established(text, &self.limits).map_err(End::BadStream)? {
+                    Message::Stanza(before, rest) => {
+                        out.extend_from_slice(before);
+                        out.extend_from_slice(rest);
+                    }
+                    Message::Close => return Err(End::BrowserClosed),
+                },
+                Frame::Ping(payload) => frame::write_pong(payload, &mut self.to_browser),
+                Frame::Pong => {}
+                Frame::Close(_) => return Err(End::BrowserLeft),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_pieces(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+        while let Some(piece) = self.splitter.next(&mut bytes).map_err(End::BadUpstream)? {
+            match piece {
+                Piece::Stanza(cut) => framing::write_stanza(&cut, out),
+                Piece::Header(_) => return Err(End::BadUpstream(splitter::Error::Malformed)),
+                Piece::End => return Err(End::UpstreamClosed),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
+}
+
+/// Writes `out` as far as `to` takes it now; the rest is kept in `unsent`.
+fn poll_send(
+    to: &mut (impl AsyncWrite + Unpin),
+    out: &[u8],
+    unsent: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
+    if !unsent.is_empty() {
+        unsent.extend_from_slice(out);
+        return Ok(());
+    }
+    let mut rest = out;
+    while !rest.is_empty() {
+        match Pin::new(&mut *to).poll_write(cx, rest) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(sent)) => rest = rest.get(sent..).unwrap_or_default(),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+    }
+    unsent.extend_from_slice(rest);
+    Ok(())
+}
+
+/// Writes what `to` did not take before; ready when it has it all.
+fn poll_drain(to: &mut (impl AsyncWrite + Unpin), unsent: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    if unsent.capacity() == 0 {
+        return Poll::Ready(Ok(()));
+    }
+    while !unsent.is_empty() {
+        let sent = ready!(Pin::new(&mut *to).poll_write(cx, unsent))?;
+        if sent == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        unsent.drain(..sent.min(unsent.len()));
+    }
+    *unsent = Vec::new();
+    Poll::Ready(Ok(()))
+}
+
+/// What one read takes at most, in each direction.
+const READ: usize = 16 * 1024;
+/// Bytes of pongs and other frames that may wait for a browser before it is read no further.
+const MOST_PONGS: usize = 16 * 1024;
+
+thread_local! {
+    static FROM_BROWSER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static TO_UPSTREAM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static FROM_UPSTREAM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static TO_BROWSER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}

@@ -1,0 +1,5 @@
+//! TLS on the browser's side: certificates, our stream over rustls's unbuffered API, and the handshake.
+
+pub mod accept;
+pub mod config;
+pub mod stream;

@@ -1,0 +1,13 @@
+//! Real servers and plain clients for the tests of the whole proxy.
+
+#![allow(dead_code, reason = "every file of tests uses a part of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot get its server has failed"
+)]
+
+pub(crate) mod prosody;
+pub(crate) mod scram;
+pub(crate) mod tickets;
+pub(crate) mod xmpp;
