@@ -5,10 +5,14 @@ pub mod secret;
 
 pub mod protocol;
 
-pub mod tls;
 pub mod browser;
+pub mod outbound;
+pub mod tls;
 
+pub mod origin;
 pub mod pass;
+pub mod site;
+pub mod visitor;
 
 pub mod upstream;
 

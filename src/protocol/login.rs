@@ -167,7 +167,12 @@ impl Login {
                 State::Bound(features) => (features, Some(bound(&element)?)),
             };
             let rest = bytes.to_vec();
-            return Ok(Step::Done(Box::new(SignedIn { features, jid, splitter: self.splitter, rest })));
+            return Ok(Step::Done(Box::new(SignedIn {
+                features,
+                jid,
+                splitter: self.splitter,
+                rest,
+            })));
         }
     }
 
@@ -196,7 +201,9 @@ pub enum Step {
 fn write_header(domain: &Domain, out: &mut Vec<u8>) {
     out.extend_from_slice(b"<stream:stream to='");
     element::escape(domain.as_str(), out);
-    out.extend_from_slice(b"' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
+    out.extend_from_slice(
+        b"' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+    );
 }
 
 fn expect(element: &Element, name: &'static str, namespace: &str) -> Result<(), Error> {
@@ -224,14 +231,17 @@ fn bound(element: &Element) -> Result<Jid, Error> {
     if let Some(error) = element.child("error", namespace::CLIENT) {
         return Err(Error::NotBound { condition: condition(error, namespace::STANZA_ERROR) });
     }
-    let jid = element.child("bind", namespace::BIND).and_then(|bind| bind.child("jid", namespace::BIND));
+    let jid =
+        element.child("bind", namespace::BIND).and_then(|bind| bind.child("jid", namespace::BIND));
     let jid = jid.and_then(|jid| Jid::parse(&jid.text()).ok());
     jid.ok_or_else(|| Error::NotBound { condition: "no JID in the answer".to_owned() })
 }
 
 /// The name of the first child in `namespace`, which is how every XMPP error says what it is.
 fn condition(error: &Element, namespace: &str) -> String {
-    let condition = error.children().find(|child| child.namespace() == Some(namespace) && child.name() != "text");
+    let condition = error
+        .children()
+        .find(|child| child.namespace() == Some(namespace) && child.name() != "text");
     condition.map_or("undefined-condition", Element::name).to_owned()
 }
 
@@ -311,7 +321,10 @@ mod tests {
         let (login, out) = more(receive(login, &(FIRST.to_owned() + SUCCESS)));
         let signed_in = done(receive(login, &(SECOND.to_owned() + BOUND + "<presence/>")));
 
-        assert!(out.starts_with("<stream:stream to='xmpp.test'") && out.contains("<resource"), "{out}");
+        assert!(
+            out.starts_with("<stream:stream to='xmpp.test'") && out.contains("<resource"),
+            "{out}"
+        );
         assert_eq!(signed_in.jid.unwrap().to_string(), "bob@xmpp.test/one");
         assert!(signed_in.features.child("bind", namespace::BIND).is_some());
         assert_eq!(signed_in.rest, b"<presence/>");
@@ -347,7 +360,9 @@ mod tests {
 
         let (step, _) = receive(login, &(header + error));
 
-        assert!(matches!(step, Err(Error::StreamError { condition }) if condition == "host-unknown"));
+        assert!(
+            matches!(step, Err(Error::StreamError { condition }) if condition == "host-unknown")
+        );
     }
 
     #[test]

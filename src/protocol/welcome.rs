@@ -72,7 +72,8 @@ impl Welcome {
         };
         let mut offer = Element::new("mechanisms", namespace::SASL);
         for mechanism in mechanisms {
-            offer = offer.with_child(Element::new("mechanism", namespace::SASL).with_text(mechanism));
+            offer =
+                offer.with_child(Element::new("mechanism", namespace::SASL).with_text(mechanism));
         }
         write_features([&offer])
     }
@@ -88,7 +89,11 @@ impl Welcome {
             _ => return Reply::End(StreamError::NotAuthorized),
         };
         self.failures += 1;
-        if self.failures > MOST_FAILURES { Reply::End(StreamError::PolicyViolation) } else { Reply::Failure(failure) }
+        if self.failures > MOST_FAILURES {
+            Reply::End(StreamError::PolicyViolation)
+        } else {
+            Reply::Failure(failure)
+        }
     }
 
     fn auth(&self, auth: &Element) -> Result<(), Failure> {
@@ -96,7 +101,9 @@ impl Welcome {
         match (&self.who, mechanism) {
             (Who::Nobody, _) => Err(Failure::NotAuthorized),
             (Who::Guest(_), "ANONYMOUS") => Ok(()),
-            (Who::Member(_) | Who::Guest(_), "EXTERNAL") => self.allow(authzid(&auth.text())?.as_ref()),
+            (Who::Member(_) | Who::Guest(_), "EXTERNAL") => {
+                self.allow(authzid(&auth.text())?.as_ref())
+            }
             (Who::Member(_) | Who::Guest(_), _) => Err(Failure::InvalidMechanism),
         }
     }
@@ -105,7 +112,9 @@ impl Welcome {
     fn allow(&self, authzid: Option<&Jid>) -> Result<(), Failure> {
         let Some(authzid) = authzid else { return Ok(()) };
         let allowed = match &self.who {
-            Who::Member(own) => authzid == own || (authzid.local().is_none() && authzid.domain() == own.domain()),
+            Who::Member(own) => {
+                authzid == own || (authzid.local().is_none() && authzid.domain() == own.domain())
+            }
             // The page may name any domain: it does not know yet that its visitor is a guest, nor by what name.
             Who::Guest(domain) => authzid.local().is_none() || authzid.domain() == domain.as_str(),
             Who::Nobody => false,
@@ -229,13 +238,22 @@ mod tests {
         for authzid in ["", "bob@xmpp.test", "BOB@xmpp.test", "xmpp.test"] {
             assert_eq!(member().receive(&auth("EXTERNAL", authzid)), Reply::Success, "{authzid}");
         }
-        let equals = Element::new("auth", namespace::SASL).with_attribute("mechanism", "EXTERNAL").with_text("=");
+        let equals = Element::new("auth", namespace::SASL)
+            .with_attribute("mechanism", "EXTERNAL")
+            .with_text("=");
         assert_eq!(member().receive(&equals), Reply::Success);
     }
 
     #[test]
     fn a_member_cannot_be_somebody_else() {
-        for authzid in ["alice@xmpp.test", "admin@xmpp.test", "bob@other.test", "bob@xmpp.test/one", "other.test", "@"] {
+        for authzid in [
+            "alice@xmpp.test",
+            "admin@xmpp.test",
+            "bob@other.test",
+            "bob@xmpp.test/one",
+            "other.test",
+            "@",
+        ] {
             let reply = member().receive(&auth("EXTERNAL", authzid));
             assert_eq!(reply, Reply::Failure(Failure::InvalidAuthzid), "{authzid}");
         }
@@ -253,8 +271,14 @@ mod tests {
 
     #[test]
     fn a_password_is_never_taken() {
-        assert_eq!(member().receive(&auth("PLAIN", "\0bob\0undefined")), Reply::Failure(Failure::InvalidMechanism));
-        assert_eq!(member().receive(&auth("ANONYMOUS", "")), Reply::Failure(Failure::InvalidMechanism));
+        assert_eq!(
+            member().receive(&auth("PLAIN", "\0bob\0undefined")),
+            Reply::Failure(Failure::InvalidMechanism)
+        );
+        assert_eq!(
+            member().receive(&auth("ANONYMOUS", "")),
+            Reply::Failure(Failure::InvalidMechanism)
+        );
     }
 
     #[test]
@@ -293,7 +317,10 @@ mod tests {
         .unwrap();
         let names = |resumable| {
             let features = Element::parse(&established_features(&upstream, resumable)).unwrap();
-            features.children().map(|child| child.namespace().unwrap().to_owned()).collect::<Vec<_>>()
+            features
+                .children()
+                .map(|child| child.namespace().unwrap().to_owned())
+                .collect::<Vec<_>>()
         };
 
         assert_eq!(names(Resumable::Yes), [namespace::BIND, namespace::STREAM_MANAGEMENT]);

@@ -1,3 +1,4 @@
 //! Tasks that own an upstream stream, the visitor it belongs to, and the browser attached to it.
 
 pub mod relay;
+pub mod websocket;

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -41,31 +42,45 @@ pub enum Heard {
 }
 
 /// Why a session is over.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum End {
     /// The browser sent `<close/>`.
+    #[error("the browser closed the stream")]
     BrowserClosed,
     /// The browser's socket is gone, or it sent a close frame alone: it may come back and resume.
+    #[error("the browser left")]
     BrowserLeft,
     /// The browser no longer answers pings.
+    #[error("the browser fell silent")]
     BrowserSilent,
     /// The browser broke RFC 6455.
+    #[error("the browser broke RFC 6455: {0}")]
     BadFrame(frame::Error),
     /// The browser broke XMPP.
+    #[error("the browser's stream ended with {0}")]
     BadStream(StreamError),
     /// Upstream ended its stream in order.
+    #[error("the server closed the stream")]
     UpstreamClosed,
     /// Upstream's socket broke or ended without a word.
+    #[error("the connection to the server was lost")]
     UpstreamLost,
     /// Upstream sent what cannot be cut.
+    #[error("{0}")]
     BadUpstream(splitter::Error),
     /// The edge is going down.
+    #[error("the edge is going down")]
     ShutDown,
 }
 
 impl Relay {
     /// Joins the two ends; `ahead` is what has been read of either already.
-    pub fn new(browser: Browser, upstream: (TcpStream, Splitter), reader: Reader, limits: Limits) -> Self {
+    pub fn new(
+        browser: Browser,
+        upstream: (TcpStream, Splitter),
+        reader: Reader,
+        limits: Limits,
+    ) -> Self {
         let (upstream, splitter) = upstream;
         Self {
             browser,
@@ -136,7 +151,9 @@ impl Relay {
             End::BrowserClosed | End::UpstreamClosed => framing::write_close(&mut self.to_browser),
             End::BadStream(error) => framing::write_stream_error(*error, &mut self.to_browser),
             End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.to_browser),
-            End::BrowserLeft | End::BrowserSilent => frame::write_close(frame::NORMAL, &mut self.to_browser),
+            End::BrowserLeft | End::BrowserSilent => {
+                frame::write_close(frame::NORMAL, &mut self.to_browser)
+            }
             End::UpstreamLost | End::BadUpstream(_) | End::ShutDown => {
                 framing::write_stream_error(StreamError::SystemShutdown, &mut self.to_browser);
             }
@@ -154,53 +171,62 @@ impl Relay {
 
     /// From the browser to upstream, once.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx)).map_err(|_| End::UpstreamLost)?;
+        ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx))
+            .map_err(|_| End::UpstreamLost)?;
         // A browser that pings and never reads its pongs is not read either.
         if self.to_browser.len() > MOST_PONGS {
             return Poll::Pending;
         }
         let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
         let mut buf = ReadBuf::new(incoming.get());
-        ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf)).map_err(|_| End::BrowserLeft)?;
+        ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf))
+            .map_err(|_| End::BrowserLeft)?;
         let length = buf.filled().len();
         if length == 0 {
             return Poll::Ready(Err(End::BrowserLeft));
         }
         self.heard = Heard::Yes;
         let mut out = Scratch::empty(&TO_UPSTREAM);
-        let taken = self.take_frames(incoming.get().get_mut(..length).unwrap_or_default(), out.get());
+        let taken =
+            self.take_frames(incoming.get().get_mut(..length).unwrap_or_default(), out.get());
         // What came before the end of the session was accepted, so it still goes.
-        poll_send(&mut self.upstream, out.get(), &mut self.to_upstream, cx).map_err(|_| End::UpstreamLost)?;
+        poll_send(&mut self.upstream, out.get(), &mut self.to_upstream, cx)
+            .map_err(|_| End::UpstreamLost)?;
         Poll::Ready(taken)
     }
 
     /// From upstream to the browser, once.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx)).map_err(|_| End::BrowserLeft)?;
+        ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx))
+            .map_err(|_| End::BrowserLeft)?;
         ready!(Pin::new(&mut self.browser).poll_flush(cx)).map_err(|_| End::BrowserLeft)?;
         let mut incoming = Scratch::sized(&FROM_UPSTREAM, READ);
         let mut buf = ReadBuf::new(incoming.get());
-        ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf)).map_err(|_| End::UpstreamLost)?;
+        ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf))
+            .map_err(|_| End::UpstreamLost)?;
         let length = buf.filled().len();
         if length == 0 {
             return Poll::Ready(Err(End::UpstreamLost));
         }
         let mut out = Scratch::empty(&TO_BROWSER);
         let taken = self.take_pieces(incoming.get().get(..length).unwrap_or_default(), out.get());
-        poll_send(&mut self.browser, out.get(), &mut self.to_browser, cx).map_err(|_| End::BrowserLeft)?;
+        poll_send(&mut self.browser, out.get(), &mut self.to_browser, cx)
+            .map_err(|_| End::BrowserLeft)?;
         Poll::Ready(taken)
     }
 
     fn take_frames(&mut self, mut bytes: &mut [u8], out: &mut Vec<u8>) -> Result<(), End> {
         while let Some(frame) = self.reader.next(&mut bytes).map_err(End::BadFrame)? {
             match frame {
-                Frame::Text(text) => match framing::established(text, &self.limits).map_err(End::BadStream)? {
-                    Message::Stanza(before, rest) => {
-                        out.extend_from_slice(before);
-                        out.extend_from_slice(rest);
+                Frame::Text(text) => {
+                    match framing::established(text, &self.limits).map_err(End::BadStream)? {
+                        Message::Stanza(before, rest) => {
+                            out.extend_from_slice(before);
+                            out.extend_from_slice(rest);
+                        }
+                        Message::Close => return Err(End::BrowserClosed),
                     }
-                    Message::Close => return Err(End::BrowserClosed),
-                },
+                }
                 Frame::Ping(payload) => frame::write_pong(payload, &mut self.to_browser),
                 Frame::Pong => {}
                 Frame::Close(_) => return Err(End::BrowserLeft),
@@ -252,7 +278,11 @@ fn poll_send(
 }
 
 /// Writes what `to` did not take before; ready when it has it all.
-fn poll_drain(to: &mut (impl AsyncWrite + Unpin), unsent: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn poll_drain(
+    to: &mut (impl AsyncWrite + Unpin),
+    unsent: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     if unsent.capacity() == 0 {
         return Poll::Ready(Ok(()));
     }

@@ -104,7 +104,12 @@ impl Gate {
     ///
     /// # Errors
     /// The last failure, when `hold` is over.
-    pub async fn sign_in(&self, target: &Target, goal: &Goal, hold: Duration) -> Result<Stream, Error> {
+    pub async fn sign_in(
+        &self,
+        target: &Target,
+        goal: &Goal,
+        hold: Duration,
+    ) -> Result<Stream, Error> {
         let end = Instant::now() + hold;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -126,18 +131,33 @@ impl Gate {
         // The semaphore is never closed.
         let _permit = self.under_way.acquire().await;
         let Settings { connect, sign_in, .. } = self.settings;
-        let socket = timeout(connect, dial(&target.address)).await.map_err(|_| Error::Late(connect))?;
-        let socket = socket.map_err(|source| Error::Dial { address: target.address.clone(), source })?;
-        timeout(sign_in, self.log_in(socket, target, goal)).await.map_err(|_| Error::Late(sign_in))?
+        let socket =
+            timeout(connect, dial(&target.address)).await.map_err(|_| Error::Late(connect))?;
+        let socket =
+            socket.map_err(|source| Error::Dial { address: target.address.clone(), source })?;
+        timeout(sign_in, self.log_in(socket, target, goal))
+            .await
+            .map_err(|_| Error::Late(sign_in))?
     }
 
-    async fn log_in(&self, mut socket: TcpStream, target: &Target, goal: &Goal) -> Result<Stream, Error> {
+    async fn log_in(
+        &self,
+        mut socket: TcpStream,
+        target: &Target,
+        goal: &Goal,
+    ) -> Result<Stream, Error> {
         let limit = usize::try_from(self.settings.stanza.as_u64()).unwrap_or(usize::MAX);
         let mut flight = Zeroizing::new(Vec::with_capacity(512));
         let mut login = {
             let shown = target.pass.initial_response(SystemTime::now(), nonce()?);
             let payload = shown.payload.as_ref().map(|payload| payload.expose());
-            Login::begin(target.domain.clone(), goal.clone(), (shown.mechanism, payload), limit, &mut flight)
+            Login::begin(
+                target.domain.clone(),
+                goal.clone(),
+                (shown.mechanism, payload),
+                limit,
+                &mut flight,
+            )
         };
         socket.write_all(&flight).await.map_err(Error::Broken)?;
         let mut read = [0; 4096];
@@ -179,7 +199,11 @@ fn nonce() -> Result<[u8; 16], Error> {
 fn report(target: &Target, error: &Error) {
     let domain = target.domain.as_str();
     if let Error::Login(login::Error::Refused { condition }) = error {
-        warn!(domain, condition, "the XMPP server refuses our pass: check the clocks of both machines and the secret they share");
+        warn!(
+            domain,
+            condition,
+            "the XMPP server refuses our pass: check the clocks of both machines and the secret they share"
+        );
     } else {
         debug!(domain, error = %error, "sign-in failed, trying again while the browser can be held");
     }

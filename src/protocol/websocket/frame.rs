@@ -70,7 +70,9 @@ impl Error {
     /// The status code of our close frame (§7.4.1).
     pub fn close_code(self) -> u16 {
         match self {
-            Self::Unmasked | Self::Reserved | Self::Control | Self::Fragments | Self::CloseCode => PROTOCOL_ERROR,
+            Self::Unmasked | Self::Reserved | Self::Control | Self::Fragments | Self::CloseCode => {
+                PROTOCOL_ERROR
+            }
             Self::Binary => UNSUPPORTED,
             Self::TooBig { .. } => TOO_BIG,
         }
@@ -110,7 +112,10 @@ impl Reader {
     ///
     /// # Errors
     /// When the browser broke RFC 6455; the connection is over then.
-    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i mut [u8]) -> Result<Option<Frame<'a>>, Error> {
+    pub fn next<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Frame<'a>>, Error> {
         self.drop_lent();
         loop {
             if self.held.is_empty() {
@@ -140,7 +145,9 @@ impl Reader {
                 Place::Alone => {
                     self.held = frame;
                     self.lent = Lent::Held;
-                    return header.frame(self.held.get(header.length..).unwrap_or_default()).map(Some);
+                    return header
+                        .frame(self.held.get(header.length..).unwrap_or_default())
+                        .map(Some);
                 }
             }
         }
@@ -230,7 +237,9 @@ impl Header {
         }
         let (payload, rest) = match (short, rest) {
             (126, &[a, b, ref rest @ ..]) => (u64::from(u16::from_be_bytes([a, b])), rest),
-            (127, &[a, b, c, d, e, f, g, h, ref rest @ ..]) => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), rest),
+            (127, &[a, b, c, d, e, f, g, h, ref rest @ ..]) => {
+                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), rest)
+            }
             (126 | 127, _) => return Ok(None),
             (short, rest) => (u64::from(short), rest),
         };
@@ -274,7 +283,9 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Error> {
         [a, b, ref reason @ ..] => {
             let code = u16::from_be_bytes([a, b]);
             let sendable = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-            (sendable && std::str::from_utf8(reason).is_ok()).then_some(Some(code)).ok_or(Error::CloseCode)
+            (sendable && std::str::from_utf8(reason).is_ok())
+                .then_some(Some(code))
+                .ok_or(Error::CloseCode)
         }
         [_] => Err(Error::CloseCode),
     }
@@ -401,7 +412,14 @@ mod tests {
         input.extend(masked(0x8A, b""));
         input.extend(masked(0x88, &[0x03, 0xe8, b'b', b'y', b'e']));
         let long = format!("text {}", "x".repeat(300));
-        let expected = ["text <presence/>", "Ping([98, 101, 97, 116])", "text <message></message>", &long, "Pong", "Close(Some(1000))"];
+        let expected = [
+            "text <presence/>",
+            "Ping([98, 101, 97, 116])",
+            "text <message></message>",
+            &long,
+            "Pong",
+            "Close(Some(1000))",
+        ];
 
         for piece in 1..=input.len() {
             let mut reader = Reader::new(1000);

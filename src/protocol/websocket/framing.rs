@@ -44,8 +44,13 @@ pub fn established<'a>(text: &'a [u8], limits: &Limits) -> Result<Message<'a>, S
 /// Writes a stanza of the server as one message, with the namespaces that its stream had declared for it (§3.3.3).
 pub fn write_stanza(cut: &Cut<'_>, out: &mut Vec<u8>) {
     let (name, rest) = cut.bytes.split_at_checked(cut.name_end).unwrap_or((cut.bytes, &[]));
-    let client: &[u8] = if cut.has_namespace || name.contains(&b':') { b"" } else { CLIENT_DECLARATION.as_bytes() };
-    let stream: &[u8] = if !cut.declares_stream && name.starts_with(b"<stream:") { STREAM_DECLARATION.as_bytes() } else { b"" };
+    let client: &[u8] =
+        if cut.has_namespace || name.contains(&b':') { b"" } else { CLIENT_DECLARATION.as_bytes() };
+    let stream: &[u8] = if !cut.declares_stream && name.starts_with(b"<stream:") {
+        STREAM_DECLARATION.as_bytes()
+    } else {
+        b""
+    };
     frame::write_text_header(cut.bytes.len() + client.len() + stream.len(), out);
     for part in [name, client, stream, rest] {
         out.extend_from_slice(part);
@@ -94,7 +99,9 @@ mod tests {
 
     fn upstream(text: &str) -> Result<String, StreamError> {
         match established(text.as_bytes(), &Limits::default())? {
-            Message::Stanza(before, rest) => Ok(String::from_utf8([before, rest].concat()).unwrap()),
+            Message::Stanza(before, rest) => {
+                Ok(String::from_utf8([before, rest].concat()).unwrap())
+            }
             Message::Close => Ok("close".to_owned()),
         }
     }
@@ -104,7 +111,9 @@ mod tests {
         let (mut input, mut out) = (stream.as_bytes(), Vec::new());
         let mut splitter = Splitter::new(1000);
         assert!(matches!(splitter.next(&mut input).unwrap(), Some(Piece::Header(_))));
-        let Some(Piece::Stanza(cut)) = splitter.next(&mut input).unwrap() else { panic!("no stanza") };
+        let Some(Piece::Stanza(cut)) = splitter.next(&mut input).unwrap() else {
+            panic!("no stanza")
+        };
         write_stanza(&cut, &mut out);
         assert_eq!(usize::from(out[1]), out.len() - 2);
         String::from_utf8(out[2..].to_vec()).unwrap()
@@ -116,12 +125,19 @@ mod tests {
 
         let passed = upstream(sent).unwrap();
 
-        assert_eq!(passed, "<message xmlns='jabber:client' to='alice@xmpp.test'><body>hi</body></message>");
+        assert_eq!(
+            passed,
+            "<message xmlns='jabber:client' to='alice@xmpp.test'><body>hi</body></message>"
+        );
     }
 
     #[test]
     fn stream_management_and_client_state_pass() {
-        for element in ["<enable xmlns='urn:xmpp:sm:3' resume='true'/>", "<r xmlns='urn:xmpp:sm:3'/>", "<active xmlns='urn:xmpp:csi:0'/>"] {
+        for element in [
+            "<enable xmlns='urn:xmpp:sm:3' resume='true'/>",
+            "<r xmlns='urn:xmpp:sm:3'/>",
+            "<active xmlns='urn:xmpp:csi:0'/>",
+        ] {
             assert_eq!(upstream(element).unwrap(), element);
         }
     }
@@ -141,14 +157,20 @@ mod tests {
 
     #[test]
     fn forbidden_and_broken_xml_is_told_by_its_condition() {
-        assert_eq!(upstream("<message><!-- x --></message>").unwrap_err().condition(), "restricted-xml");
+        assert_eq!(
+            upstream("<message><!-- x --></message>").unwrap_err().condition(),
+            "restricted-xml"
+        );
         assert_eq!(upstream("<message>").unwrap_err().condition(), "not-well-formed");
         assert_eq!(upstream("<message/><message/>").unwrap_err().condition(), "not-well-formed");
     }
 
     #[test]
     fn a_stanza_of_the_server_declares_what_its_stream_did() {
-        assert_eq!(framed("<message to='a'>x</message>"), "<message xmlns=\"jabber:client\" to='a'>x</message>");
+        assert_eq!(
+            framed("<message to='a'>x</message>"),
+            "<message xmlns=\"jabber:client\" to='a'>x</message>"
+        );
         assert_eq!(framed("<presence/>"), "<presence xmlns=\"jabber:client\"/>");
         assert_eq!(framed("<r xmlns='urn:xmpp:sm:3'/>"), "<r xmlns='urn:xmpp:sm:3'/>");
         assert_eq!(

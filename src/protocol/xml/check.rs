@@ -7,7 +7,7 @@ use crate::protocol::xml::scan;
 use crate::protocol::xml::scan::Attribute;
 use crate::protocol::xml::scan::Visit;
 
-pub use crate::protocol::xml::scan::Error;
+pub use crate::protocol::xml::error::Error;
 pub use crate::protocol::xml::scan::Limits;
 
 /// What the relay needs to know of a checked element; byte ranges within its text.

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::xml::names;
+use crate::protocol::xml::error::Error;
 use crate::protocol::xml::names::Name;
 use crate::protocol::xml::namespaces::XML;
 use crate::protocol::xml::references;
 use crate::protocol::xml::scan;
 use crate::protocol::xml::scan::Attribute;
-use crate::protocol::xml::scan::Error;
 use crate::protocol::xml::scan::Limits;
 use crate::protocol::xml::scan::Visit;
+
+pub use crate::protocol::xml::references::escape;
 
 /// An element with its namespace, attributes and children.
 ///
@@ -232,30 +233,6 @@ impl Element {
             }
         }
         scope.truncate(outside);
-    }
-}
-
-/// Writes `text` so that it means itself both in a text and in a value in quotes.
-///
-/// A tab or line end is written as a reference, since a parser makes a space of it in a value. What XML has no way to
-/// write (control characters, U+FFFE, U+FFFF) becomes U+FFFD.
-pub fn escape(text: &str, out: &mut Vec<u8>) {
-    for character in text.chars() {
-        match character {
-            '&' => out.extend_from_slice(b"&amp;"),
-            '<' => out.extend_from_slice(b"&lt;"),
-            '>' => out.extend_from_slice(b"&gt;"),
-            '"' => out.extend_from_slice(b"&quot;"),
-            '\'' => out.extend_from_slice(b"&apos;"),
-            '\t' => out.extend_from_slice(b"&#9;"),
-            '\n' => out.extend_from_slice(b"&#10;"),
-            '\r' => out.extend_from_slice(b"&#13;"),
-            other => {
-                let shown =
-                    if names::is_character(other) { other } else { char::REPLACEMENT_CHARACTER };
-                out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-        }
     }
 }
 

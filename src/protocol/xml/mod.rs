@@ -2,8 +2,10 @@
 
 pub mod check;
 pub mod element;
+mod error;
 mod names;
 mod namespaces;
 mod references;
 mod scan;
 pub mod splitter;
+mod stack;

@@ -3,7 +3,7 @@
 //! The fifth edition of XML 1.0 allows more names than the fourth. expat, which Prosody and ejabberd read with, is of the
 //! fourth; what we pass on must be good for both, so names here are the fourth edition's (which the fifth contains).
 
-use crate::protocol::xml::scan::Error;
+use crate::protocol::xml::error::Error;
 
 /// A name found in a text, and where its colon is.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::protocol::xml::error::Error;
 use crate::protocol::xml::names::Name;
 use crate::protocol::xml::references;
-use crate::protocol::xml::scan::Error;
 
 /// The prefixes that are declared where the scanner stands.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
-//! References (`&amp;`, `&#64;`) and what a parser makes of white space: raw bytes of a checked text to what they mean.
+//! References (`&amp;`, `&#64;`) and white space: what the bytes of a checked text mean, and how to write what one means.
 
 use std::borrow::Cow;
 
+use crate::protocol::xml::error::Error;
 use crate::protocol::xml::names;
-use crate::protocol::xml::scan::Error;
 
 /// The character that the reference at the beginning of `text` stands for, and the reference's length.
 ///
@@ -96,6 +96,30 @@ fn decode(raw: &[u8], line_end: u8) -> Result<Cow<'_, str>, Error> {
     }
     decoded.extend_from_slice(rest);
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Error::Encoding)
+}
+
+/// Writes `text` so that it means itself both in a text and in a value in quotes.
+///
+/// A tab or line end is written as a reference, since a parser makes a space of it in a value. What XML has no way to
+/// write (control characters, U+FFFE, U+FFFF) becomes U+FFFD.
+pub fn escape(text: &str, out: &mut Vec<u8>) {
+    for character in text.chars() {
+        match character {
+            '&' => out.extend_from_slice(b"&amp;"),
+            '<' => out.extend_from_slice(b"&lt;"),
+            '>' => out.extend_from_slice(b"&gt;"),
+            '"' => out.extend_from_slice(b"&quot;"),
+            '\'' => out.extend_from_slice(b"&apos;"),
+            '\t' => out.extend_from_slice(b"&#9;"),
+            '\n' => out.extend_from_slice(b"&#10;"),
+            '\r' => out.extend_from_slice(b"&#13;"),
+            other => {
+                let shown =
+                    if names::is_character(other) { other } else { char::REPLACEMENT_CHARACTER };
+                out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+    }
 }
 
 #[cfg(test)]

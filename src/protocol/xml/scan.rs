@@ -5,12 +5,12 @@
 
 use std::ops::Range;
 
-use thiserror::Error;
-
+use crate::protocol::xml::error::Error;
 use crate::protocol::xml::names;
 use crate::protocol::xml::names::Name;
 use crate::protocol::xml::namespaces::Scopes;
 use crate::protocol::xml::references;
+use crate::protocol::xml::stack::Stack;
 
 /// What one element may be made of, at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,100 +24,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { depth: 64, attributes: 64 }
-    }
-}
-
-/// Why a text is not one whole element of the kind XMPP allows.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum Error {
-    /// There is nothing but white space.
-    #[error("there is no element")]
-    Empty,
-    /// The text ends inside the element.
-    #[error("the text ends before its element does")]
-    Incomplete,
-    /// Something stands before or after the element.
-    #[error("something other than white space stands outside the one element")]
-    Outside,
-    /// The bytes are not UTF-8.
-    #[error("the text is not UTF-8")]
-    Encoding,
-    /// A control character, U+FFFE or U+FFFF.
-    #[error("the text holds a character that XML does not allow")]
-    Character,
-    /// A tag or an attribute has no good name.
-    #[error("a name is not one that XML allows")]
-    Name,
-    /// A tag is not written as tags are.
-    #[error("a tag is malformed")]
-    Tag,
-    /// An end tag closes something else than what is open.
-    #[error("an end tag does not fit its start tag")]
-    EndTag,
-    /// An attribute lacks its value, its quotes, or holds `<`.
-    #[error("an attribute is malformed")]
-    Attribute,
-    /// An attribute occurs twice in one tag, by name or by namespace.
-    #[error("an attribute is given twice")]
-    Repeated,
-    /// `]]>` stands in a text.
-    #[error("a text holds the end of a CDATA section")]
-    CdataEnd,
-    /// A reference is malformed or stands for a forbidden character.
-    #[error("a character reference is malformed")]
-    Reference,
-    /// An entity other than the five of XML.
-    #[error("an entity is used that XML does not define")]
-    Entity,
-    /// A prefix is used that is not declared.
-    #[error("a namespace prefix is not declared")]
-    Undeclared,
-    /// A declaration breaks the rules of Namespaces in XML.
-    #[error("a namespace is declared wrongly")]
-    Namespace,
-    /// A comment.
-    #[error("the text holds a comment")]
-    Comment,
-    /// A processing instruction or an XML declaration.
-    #[error("the text holds a processing instruction")]
-    Instruction,
-    /// A document type declaration.
-    #[error("the text holds a document type declaration")]
-    DocumentType,
-    /// Elements lie deeper in one another than [`Limits::depth`].
-    #[error("elements are nested too deep")]
-    Depth,
-    /// A tag has more than [`Limits::attributes`].
-    #[error("a tag has too many attributes")]
-    Attributes,
-    /// More prefixes are declared than [`Limits::attributes`].
-    #[error("too many namespace prefixes are declared")]
-    Prefixes,
-}
-
-impl Error {
-    /// The stream error that tells the browser (RFC 6120 §4.9.3).
-    #[must_use]
-    pub fn condition(self) -> &'static str {
-        match self {
-            Self::Comment | Self::Instruction | Self::DocumentType | Self::Entity => {
-                "restricted-xml"
-            }
-            Self::Undeclared | Self::Namespace => "bad-namespace-prefix",
-            Self::Depth | Self::Attributes | Self::Prefixes => "policy-violation",
-            Self::Empty
-            | Self::Incomplete
-            | Self::Outside
-            | Self::Encoding
-            | Self::Character
-            | Self::Name
-            | Self::Tag
-            | Self::EndTag
-            | Self::Attribute
-            | Self::Repeated
-            | Self::CdataEnd
-            | Self::Reference => "not-well-formed",
-        }
     }
 }
 
@@ -178,7 +84,12 @@ pub(super) fn scan<'a, V: Visit<'a>>(
         scanner.markup()?;
     }
     scanner.skip_space();
-    if scanner.at == text.len() { Ok(()) } else { Err(Error::Outside) }
+    match scanner.rest() {
+        [] => Ok(()),
+        [b'<', b'?', ..] => Err(Error::Instruction),
+        [b'<', b'!', b'-', b'-', ..] => Err(Error::Comment),
+        [..] => Err(Error::Outside),
+    }
 }
 
 struct Scanner<'a, 'v, V> {
@@ -232,7 +143,7 @@ impl<'a, V: Visit<'a>> Scanner<'a, '_, V> {
 
     #[inline]
     fn start_tag(&mut self) -> Result<(), Error> {
-        if self.open.count >= usize::from(self.limits.depth) {
+        if self.open.len() >= usize::from(self.limits.depth) {
             return Err(Error::Depth);
         }
         let name = names::read(self.rest())?;
@@ -266,7 +177,7 @@ impl<'a, V: Visit<'a>> Scanner<'a, '_, V> {
     /// Reads an attribute; says whether it has a prefix that must be declared.
     #[inline]
     fn attribute(&mut self, begin: usize) -> Result<bool, Error> {
-        if self.attributes.count >= usize::from(self.limits.attributes) {
+        if self.attributes.len() >= usize::from(self.limits.attributes) {
             return Err(Error::Attributes);
         }
         let name = names::read(self.rest())?;
@@ -280,7 +191,7 @@ impl<'a, V: Visit<'a>> Scanner<'a, '_, V> {
         self.skip_space();
         let value = self.value()?;
         let value_range = self.at - 1 - value.len()..self.at - 1;
-        let depth = self.open.count + 1;
+        let depth = self.open.len() + 1;
         let is_declaration = name.prefix == b"xmlns" || name.whole == b"xmlns";
         if is_declaration {
             let prefix = if name.prefix.is_empty() { b"".as_slice() } else { name.local };
@@ -349,7 +260,7 @@ impl<'a, V: Visit<'a>> Scanner<'a, '_, V> {
 
     #[inline]
     fn close(&mut self) {
-        self.scopes.leave(self.open.count + 1);
+        self.scopes.leave(self.open.len() + 1);
         self.visitor.close();
     }
 
@@ -398,57 +309,5 @@ impl<'a, V: Visit<'a>> Scanner<'a, '_, V> {
         }
         self.at += what.len();
         Ok(())
-    }
-}
-
-/// Names, the first 16 of them without an allocation.
-struct Stack<'a> {
-    near: [&'a [u8]; 16],
-    /// All of them, once they are more than `near` can hold.
-    far: Vec<&'a [u8]>,
-    count: usize,
-}
-
-impl<'a> Stack<'a> {
-    const fn new() -> Self {
-        Self { near: [b""; 16], far: Vec::new(), count: 0 }
-    }
-
-    #[inline]
-    fn push(&mut self, name: &'a [u8]) {
-        if let (true, Some(place)) = (self.far.is_empty(), self.near.get_mut(self.count)) {
-            *place = name;
-        } else {
-            if self.far.is_empty() {
-                self.far.extend_from_slice(&self.near);
-            }
-            self.far.push(name);
-        }
-        self.count += 1;
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<&'a [u8]> {
-        let name = self.as_slice().last().copied()?;
-        self.far.pop();
-        self.count -= 1;
-        Some(name)
-    }
-
-    #[inline]
-    fn as_slice(&self) -> &[&'a [u8]] {
-        let all = if self.far.is_empty() { &self.near } else { self.far.as_slice() };
-        all.get(..self.count).unwrap_or_default()
-    }
-
-    #[inline]
-    fn clear(&mut self) {
-        self.far.clear();
-        self.count = 0;
-    }
-
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.count == 0
     }
 }

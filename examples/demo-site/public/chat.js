@@ -1,0 +1,37 @@
+// Starts Converse.js with the page's options, and shows under which JID the server knows this browser.
+const options = JSON.parse(document.getElementById("chat-options").textContent);
+if (options.websocket_url) options.websocket_url = new URL(options.websocket_url, location.href.replace(/^http/, "ws")).href;
+
+const status = document.getElementById("status");
+// What tests wait for: the JID that this browser is bound under, and the room that it is in.
+const { dataset } = document.documentElement;
+
+globalThis.converse.plugins.add("reading-room", {
+  initialize() {
+    const { api } = this._converse;
+    const entered = (room) => {
+      dataset.room = room.get("jid");
+    };
+    const signedIn = async () => {
+      const connection = api.connection.get();
+      dataset.jid = connection.jid;
+      status.textContent = `Signed in to the chat as ${dataset.jid.split("/")[0]}`;
+      // A resumed stream is still in its rooms; on a new one Converse.js enters them again, and tells.
+      if (connection.hasResumed()) (await api.rooms.get()).filter((room) => room.isEntered()).forEach(entered);
+    };
+    const signedOut = (text) => () => {
+      delete dataset.jid;
+      delete dataset.room;
+      status.textContent = text;
+    };
+    api.listen.on("connected", signedIn);
+    api.listen.on("reconnected", signedIn);
+    api.listen.on("will-reconnect", signedOut("Connecting again …"));
+    api.listen.on("disconnected", signedOut("Not connected"));
+    api.listen.on("enteredNewRoom", entered);
+    // A room that was kept over a reload is entered without a word.
+    api.listen.on("chatRoomInitialized", (room) => room.isEntered() && entered(room));
+  },
+});
+
+globalThis.converse.initialize({ ...options, whitelisted_plugins: ["reading-room"] });

@@ -1,0 +1,228 @@
+//! May this request speak for that page? And what the page's browser is told about it (CORS).
+
+use hyper::HeaderMap;
+use hyper::header;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
+
+use crate::site::Site;
+use crate::site::page::Origin;
+
+/// A request that may speak for its page, and the origin that the answer is dressed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Allowed {
+    /// What the request showed; none where it showed none.
+    origin: Option<HeaderValue>,
+}
+
+/// A request that may not speak for a visitor of this site: it gets a 403, before anything is looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Its `Origin` is not one of the site's, or is no origin at all.
+    #[error("origin {0:?} is not one of the site's")]
+    Foreign(String),
+    /// It carries a cookie and does not show that a page of the site sent it.
+    #[error("a cookie, but no sign that one of the site's pages sent it")]
+    Unproven,
+}
+
+/// Whether a request may speak for a visitor of `site`.
+///
+/// An `Origin` must be an allowed one, cookie or not. Without it, a request that `uses_cookie` must show
+/// `Sec-Fetch-Site: same-origin`, or, lacking that header, an allowed `Referer`.
+///
+/// # Errors
+/// [`Refused`] says which of the two was missed.
+pub fn check(headers: &HeaderMap, site: &Site, uses_cookie: bool) -> Result<Allowed, Refused> {
+    if let Some(shown) = headers.get(header::ORIGIN) {
+        let only = headers.get_all(header::ORIGIN).iter().count() == 1;
+        let origin = shown.to_str().ok().and_then(|text| text.parse().ok());
+        if only && origin.is_some_and(|origin| site.origins.contains(&origin)) {
+            return Ok(Allowed { origin: Some(shown.clone()) });
+        }
+        return Err(Refused::Foreign(String::from_utf8_lossy(shown.as_bytes()).into_owned()));
+    }
+    // What carries nothing of the visitor's can only act for itself: a program, or a guest to be.
+    if !uses_cookie || is_sent_by_own_page(headers, site) {
+        Ok(Allowed { origin: None })
+    } else {
+        Err(Refused::Unproven)
+    }
+}
+
+fn is_sent_by_own_page(headers: &HeaderMap, site: &Site) -> bool {
+    let mut fetch_sites = headers.get_all(SEC_FETCH_SITE).iter();
+    match (fetch_sites.next(), fetch_sites.next()) {
+        (Some(fetch_site), None) => fetch_site == "same-origin",
+        (Some(_), Some(_)) => false,
+        // Browsers before 2023 (Safari 16.3) do not send it.
+        (None, _) => {
+            let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+            referer
+                .and_then(|url| Origin::of_url(url).ok())
+                .is_some_and(|origin| site.origins.contains(&origin))
+        }
+    }
+}
+
+impl Allowed {
+    /// Dresses an answer for the browser: exactly one set of CORS headers, for this origin alone.
+    pub fn dress(&self, headers: &mut HeaderMap) {
+        undress(headers);
+        // The answer differs by origin, also where a request showed none.
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = &self.origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers
+                .insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+    }
+
+    /// Dresses the answer to a preflight (`OPTIONS`): what a page may send us.
+    pub fn dress_preflight(&self, headers: &mut HeaderMap) {
+        self.dress(headers);
+        if self.origin.is_some() {
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static("GET, POST, OPTIONS"),
+            );
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static("Content-Type"),
+            );
+            // Two hours are the most that Chromium believes.
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
+        }
+    }
+}
+
+/// Lets any page read an answer: for what is public and says nothing about a visitor.
+pub fn dress_public(headers: &mut HeaderMap) {
+    undress(headers);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+}
+
+fn undress(headers: &mut HeaderMap) {
+    let is_cors = |name: &HeaderName| name.as_str().starts_with("access-control-");
+    let dress: Vec<HeaderName> = headers.keys().filter(|name| is_cors(name)).cloned().collect();
+    for name in dress {
+        headers.remove(name);
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::tests::site;
+
+    fn example() -> Site {
+        site(
+            "hosts = ['www.example.org']
+              [guests]
+              domain = 'guest.example.org'
+              upstream = '127.0.0.1:5222'
+              secret = 'shared'",
+        )
+        .unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn allowed_origin_passes_with_and_without_cookie() {
+        let shown = headers(&[("origin", "https://www.example.org")]);
+
+        assert!(check(&shown, &example(), true).is_ok());
+        assert!(check(&shown, &example(), false).is_ok());
+    }
+
+    #[test]
+    fn foreign_origin_is_refused_with_and_without_cookie() {
+        for origin in [
+            "https://evil.example",
+            "null",
+            "",
+            "http://www.example.org",
+            "https://www.example.org.evil.example",
+        ] {
+            let shown = headers(&[("origin", origin), ("sec-fetch-site", "same-origin")]);
+
+            for uses_cookie in [true, false] {
+                let refused = check(&shown, &example(), uses_cookie).unwrap_err();
+                assert_eq!(refused, Refused::Foreign(origin.to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn two_origins_are_refused_even_if_one_is_allowed() {
+        let shown =
+            headers(&[("origin", "https://www.example.org"), ("origin", "https://evil.example")]);
+
+        assert!(check(&shown, &example(), false).is_err());
+    }
+
+    #[test]
+    fn cookie_without_origin_needs_the_site_s_own_page() {
+        let own = [
+            headers(&[("sec-fetch-site", "same-origin")]),
+            headers(&[("referer", "https://www.example.org/wiki/Page?x#y")]),
+        ];
+        for shown in own {
+            assert!(check(&shown, &example(), true).is_ok(), "{shown:?}");
+        }
+        let others = [
+            headers(&[]),
+            headers(&[("sec-fetch-site", "none")]),
+            headers(&[("sec-fetch-site", "same-site")]),
+            headers(&[("sec-fetch-site", "cross-site"), ("referer", "https://www.example.org/")]),
+            headers(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]),
+            headers(&[("referer", "https://evil.example/?https://www.example.org/")]),
+            headers(&[("referer", "https://www.example.org@evil.example/")]),
+        ];
+        for shown in others {
+            assert_eq!(check(&shown, &example(), true), Err(Refused::Unproven), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn request_without_origin_and_cookie_passes() {
+        assert!(check(&HeaderMap::new(), &example(), false).is_ok());
+    }
+
+    #[test]
+    fn answer_has_exactly_one_set_of_cors_headers() {
+        let shown = headers(&[("origin", "https://www.example.org")]);
+        let mut answer = headers(&[
+            ("access-control-allow-origin", "*"),
+            ("access-control-expose-headers", "X"),
+        ]);
+
+        check(&shown, &example(), true).unwrap().dress(&mut answer);
+
+        let expected = headers(&[
+            ("vary", "Origin"),
+            ("access-control-allow-origin", "https://www.example.org"),
+            ("access-control-allow-credentials", "true"),
+        ]);
+        assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn answer_to_a_request_without_origin_has_no_cors_headers() {
+        let mut answer = HeaderMap::new();
+
+        check(&HeaderMap::new(), &example(), false).unwrap().dress_preflight(&mut answer);
+
+        assert_eq!(answer, headers(&[("vary", "Origin")]));
+    }
+}

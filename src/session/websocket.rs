@@ -1,0 +1,345 @@
+//! A WebSocket session from the 101 on: the browser's login is answered here, then the relay begins.
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytesize::ByteSize;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::browser::Browser;
+use crate::protocol::jid::Domain;
+use crate::protocol::stream_error::StreamError;
+use crate::protocol::websocket::frame::{self, Frame, Reader};
+use crate::protocol::websocket::framing;
+use crate::protocol::welcome::{self, Reply, Resumable, Welcome, Who};
+use crate::protocol::xml::check::{self, Kind, Limits};
+use crate::protocol::xml::element::Element;
+use crate::session::relay::{End, Heard, Relay};
+use crate::upstream;
+
+/// `[websocket]` of proxy.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// After so long without a word of the browser it is pinged; after as long again it is taken for gone.
+    #[serde(with = "humantime_serde")]
+    pub ping: Duration,
+    /// How long the browser's own login may take, from the 101 to the features behind SASL.
+    #[serde(with = "humantime_serde")]
+    pub login: Duration,
+    /// The largest stanza that is taken from a browser; a larger one ends the connection with close code 1009.
+    pub stanza: ByteSize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ping: Duration::from_secs(45),
+            login: Duration::from_secs(30),
+            stanza: ByteSize::kib(256),
+        }
+    }
+}
+
+/// A browser whose upgrade has been answered.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its connection.
+    pub browser: Browser,
+    /// What was read from it behind the upgrade request.
+    pub read_ahead: Bytes,
+    /// What has become of its visitor.
+    pub entry: Entry,
+    /// What the log says of the session.
+    pub subject: Subject,
+}
+
+/// What has become of the visitor before the 101.
+#[derive(Debug)]
+pub enum Entry {
+    /// Signed in upstream.
+    Admitted {
+        /// The stream behind SASL.
+        stream: Box<upstream::login::Stream>,
+        /// Whom the browser signs in as.
+        who: Who,
+        /// The domain that the edge has chosen.
+        domain: Domain,
+        /// Whether the server's XEP-0198 is of use to the browser.
+        resumable: Resumable,
+    },
+    /// The site lets no guests in: told in SASL, because on any other status than 101 Converse knocks for ever.
+    Denied {
+        /// The domain of the site's members.
+        domain: Domain,
+    },
+    /// Upstream or the site does not answer: told as `system-shutdown`, on which browsers come back.
+    Unavailable {
+        /// The domain that the stream claims to be of.
+        domain: Domain,
+    },
+}
+
+/// What the log says of a session: never a cookie, a token or a stanza.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The site's name.
+    pub site: String,
+    /// The visitor's JID or name, as far as it is known.
+    pub visitor: String,
+    /// The browser's address.
+    pub address: IpAddr,
+}
+
+/// Runs a session to its end.
+///
+/// The relay is spawned on `tasks` as a future of its own, so that an idle session is not as large as its login.
+pub async fn run(
+    arrival: Arrival,
+    settings: Arc<Settings>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let Arrival { browser, read_ahead, entry, subject } = arrival;
+    let limit = usize::try_from(settings.stanza.as_u64()).unwrap_or(usize::MAX);
+    let mut hall = Hall {
+        browser,
+        reader: Reader::new(limit),
+        incoming: read_ahead.to_vec(),
+        out: Vec::new(),
+        limits: Limits::default(),
+    };
+    let login = async {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Err(End::ShutDown),
+            login = timeout(settings.login, hall.welcome(&entry)) => {
+                login.unwrap_or(Err(End::BadStream(StreamError::ConnectionTimeout)))
+            }
+        }
+    };
+    match (login.await, entry) {
+        (Ok(()), Entry::Admitted { stream, .. }) => {
+            let relay = hall.into_relay(*stream);
+            tasks.spawn(established(relay, settings.ping, subject, shutdown));
+        }
+        // The welcome of who is not admitted never ends well.
+        (Ok(()), Entry::Denied { .. } | Entry::Unavailable { .. }) => {}
+        (Err(end), _) => {
+            hall.end(&end).await;
+            report(&subject, &end);
+        }
+    }
+}
+
+/// The whole life of an established session; ends with either side, by silence, or with the edge.
+fn established(
+    relay: Result<Relay, (Relay, End)>,
+    ping: Duration,
+    subject: Subject,
+    shutdown: CancellationToken,
+) -> impl Future<Output = ()> {
+    async move {
+        let (relay, end) = match relay {
+            Ok(relay) => carry(relay, ping, shutdown).await,
+            Err(ended) => ended,
+        };
+        // In a box, because it is as large as the rest and seldom there.
+        Box::pin(async { timeout(FAREWELL, relay.finish(&end)).await }).await.ok();
+        report(&subject, &end);
+    }
+}
+
+async fn carry(mut relay: Relay, ping: Duration, shutdown: CancellationToken) -> (Relay, End) {
+    let mut silence = pin!(sleep(ping));
+    let mut asked = false;
+    let end = loop {
+        tokio::select! {
+            biased;
+            end = poll_fn(|cx| relay.poll_carry(cx)) => break end,
+            () = silence.as_mut() => match relay.take_heard() {
+                Heard::Yes => asked = false,
+                Heard::No if asked => break End::BrowserSilent,
+                Heard::No => {
+                    relay.ping();
+                    asked = true;
+                }
+            },
+            () = shutdown.cancelled() => break End::ShutDown,
+        }
+        silence.as_mut().reset(Instant::now() + ping);
+    };
+    (relay, end)
+}
+
+/// Where the browser stands until it is signed in.
+struct Hall {
+    browser: Browser,
+    reader: Reader,
+    /// Read and not yet taken.
+    incoming: Vec<u8>,
+    /// Written and not yet sent.
+    out: Vec<u8>,
+    limits: Limits,
+}
+
+impl Hall {
+    /// Answers the browser's login (RFC 7395 §3.4, RFC 6120 §6), up to the features behind it.
+    async fn welcome(&mut self, entry: &Entry) -> Result<(), End> {
+        let (who, domain) = match entry {
+            Entry::Admitted { who, domain, .. } => (who.clone(), domain),
+            Entry::Denied { domain } => (Who::Nobody, domain),
+            Entry::Unavailable { domain } => {
+                self.open(domain).await?;
+                return Err(End::BadStream(StreamError::SystemShutdown));
+            }
+        };
+        self.open(domain).await?;
+        let mut welcome = Welcome::new(who);
+        framing::write_text(&welcome.features(), &mut self.out);
+        loop {
+            let text = self.next_message().await?;
+            let element =
+                Element::parse(&text).map_err(|error| End::BadStream(StreamError::Xml(error)))?;
+            match welcome.receive(&element) {
+                Reply::Success => break,
+                Reply::Failure(failure) => {
+                    framing::write_text(failure.to_xml().as_bytes(), &mut self.out)
+                }
+                Reply::End(error) => return Err(End::BadStream(error)),
+            }
+        }
+        framing::write_text(welcome::success().as_bytes(), &mut self.out);
+        self.open(domain).await?;
+        if let Entry::Admitted { stream, resumable, .. } = entry {
+            framing::write_text(
+                &welcome::established_features(&stream.features, *resumable),
+                &mut self.out,
+            );
+        }
+        self.flush().await
+    }
+
+    /// Awaits `<open/>` and answers it; whatever domain it names, the edge has chosen.
+    async fn open(&mut self, domain: &Domain) -> Result<(), End> {
+        let text = self.next_message().await?;
+        let opened = check::check(&text, &self.limits);
+        // RFC 7395 §3.4: an error before the stream is open still needs an open stream.
+        framing::write_open(domain.as_str(), &stream_id(), &mut self.out);
+        match opened {
+            Ok(root) if root.kind == Kind::Open => Ok(()),
+            Ok(_) => Err(End::BadStream(StreamError::BadFormat)),
+            Err(error) => Err(End::BadStream(StreamError::Xml(error))),
+        }
+    }
+
+    /// The next text message; pings are answered and `<close/>` is an end on the way.
+    async fn next_message(&mut self) -> Result<Vec<u8>, End> {
+        loop {
+            if let Some(text) = self.take_message()? {
+                let root = check::check(&text, &self.limits);
+                return if root.is_ok_and(|root| root.kind == Kind::Close) {
+                    Err(End::BrowserClosed)
+                } else {
+                    Ok(text)
+                };
+            }
+            self.flush().await?;
+            let mut read = [0; 4096];
+            let length = self.browser.read(&mut read).await.map_err(|_| End::BrowserLeft)?;
+            if length == 0 {
+                return Err(End::BrowserLeft);
+            }
+            self.incoming.extend_from_slice(read.get(..length).unwrap_or_default());
+        }
+    }
+
+    /// The next whole text message of what has been read.
+    fn take_message(&mut self) -> Result<Option<Vec<u8>>, End> {
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let mut rest = incoming.as_mut_slice();
+        let mut message = None;
+        while let Some(frame) = self.reader.next(&mut rest).map_err(End::BadFrame)? {
+            match frame {
+                Frame::Text(text) => {
+                    message = Some(text.to_vec());
+                    break;
+                }
+                Frame::Ping(payload) => frame::write_pong(payload, &mut self.out),
+                Frame::Pong => {}
+                Frame::Close(_) => return Err(End::BrowserLeft),
+            }
+        }
+        self.incoming = rest.to_vec();
+        Ok(message)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let out = std::mem::take(&mut self.out);
+        self.browser.write_all(&out).await.map_err(|_| End::BrowserLeft)?;
+        self.browser.flush().await.map_err(|_| End::BrowserLeft)
+    }
+
+    /// Joins the browser with its stream; what has been read of either already goes first.
+    fn into_relay(self, stream: upstream::login::Stream) -> Result<Relay, (Relay, End)> {
+        let upstream::login::Stream { socket, splitter, rest, .. } = stream;
+        let mut relay = Relay::new(self.browser, (socket, splitter), self.reader, self.limits);
+        let mut incoming = self.incoming;
+        let taken =
+            relay.take_from_browser(&mut incoming).and_then(|()| relay.take_from_upstream(&rest));
+        match taken {
+            Ok(()) => Ok(relay),
+            Err(end) => Err((relay, end)),
+        }
+    }
+
+    /// Ends a connection that did not get as far as the relay.
+    async fn end(mut self, end: &End) {
+        match end {
+            End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.out),
+            End::BadStream(error) => framing::write_stream_error(*error, &mut self.out),
+            End::ShutDown => {
+                framing::write_stream_error(StreamError::SystemShutdown, &mut self.out)
+            }
+            End::BrowserClosed => framing::write_close(&mut self.out),
+            End::BrowserLeft
+            | End::BrowserSilent
+            | End::UpstreamClosed
+            | End::UpstreamLost
+            | End::BadUpstream(_) => frame::write_close(frame::NORMAL, &mut self.out),
+        }
+        // The browser may be gone already.
+        let farewell = async {
+            self.flush().await.ok();
+            self.browser.shutdown().await.ok();
+        };
+        timeout(FAREWELL, farewell).await.ok();
+    }
+}
+
+/// One line for each session, for the operator.
+fn report(subject: &Subject, end: &End) {
+    let Subject { site, visitor, address } = subject;
+    info!(site, visitor, transport = "websocket", %address, reason = %end, "session ended");
+}
+
+/// Names a stream (RFC 6120 §4.7.3); it is no secret.
+fn stream_id() -> String {
+    let mut id = [0; 8];
+    // Without randomness the id is still one; nothing rests on it.
+    let _ = aws_lc_rs::rand::fill(&mut id);
+    format!("{:016x}", u64::from_be_bytes(id))
+}
+
+/// How long the last words may take to go out.
+const FAREWELL: Duration = Duration::from_secs(5);

@@ -1,0 +1,418 @@
+//! One website: its host names, the origins of its pages, how it knows its visitors, and its XMPP domains.
+
+pub mod page;
+pub mod settings;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hyper::Uri;
+
+use crate::protocol::jid::Case;
+use crate::protocol::jid::Domain;
+use crate::protocol::jid::Localpart;
+use crate::secret::Secret;
+use crate::site::page::Origin;
+use crate::site::settings::Jwt;
+use crate::site::settings::Pass;
+use crate::site::settings::Settings;
+use crate::site::settings::Whois;
+use crate::site::settings::WithoutSession;
+
+/// One website whose visitors are let into a chat.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The first of its hosts, by which it is called in logs.
+    pub name: String,
+    /// Its host names, in lower case and without a port; never empty.
+    pub hosts: Vec<String>,
+    /// The origins whose pages may speak for a visitor.
+    pub origins: Vec<Origin>,
+    /// Where its members are at home.
+    pub registered: Option<XmppDomain>,
+    /// Where its guests are.
+    pub guests: Option<XmppDomain>,
+    /// The domain of its rooms.
+    pub rooms: Option<Domain>,
+    /// What becomes of a visitor without a valid session.
+    pub without_session: WithoutSession,
+    /// The web server that has the rest of the site.
+    pub backend: Option<Uri>,
+    /// How the site's own session tells who a visitor is; without one, everybody is a guest.
+    pub session: Option<Session>,
+    /// What becomes of capitals in a username.
+    pub usernames: Case,
+    /// Localparts that no visitor is given.
+    pub reserved: Vec<Localpart>,
+}
+
+/// An XMPP domain, and how a visitor is signed in to it.
+#[derive(Debug, Clone)]
+pub struct XmppDomain {
+    /// What follows the `@`.
+    pub domain: Domain,
+    /// The client port of the server that serves it, as `host:port`.
+    pub upstream: String,
+    /// What the server is shown in place of a password.
+    pub pass: Proof,
+}
+
+/// What a server is shown in place of a visitor's password, with what that takes.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// A one-time ticket, signed with what the server's module knows too.
+    Ticket(Secret),
+    /// SASL ANONYMOUS: the server makes a name up.
+    Anonymous,
+}
+
+/// How a site's session tells who a visitor is.
+#[derive(Debug, Clone)]
+pub enum Session {
+    /// The site is asked.
+    Whois(Whois),
+    /// The cookie says it and is signed.
+    Jwt(Jwt),
+}
+
+/// What is wrong with a site as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No request could ever be this site's.
+    #[error("expected at least one host name")]
+    NoHosts,
+    /// Two sites, or one twice, have the same host.
+    #[error("the host {0} is already taken by an earlier entry")]
+    HostTaken(String),
+    /// Nobody could be signed in anywhere.
+    #[error("expected [site.registered], [site.guests] or both: there is no XMPP domain")]
+    NoDomain,
+    /// A guest could take a member's name.
+    #[error("guests need a domain of their own, not that of the members")]
+    SharedDomain,
+    /// Guests are welcome and have nowhere to go.
+    #[error("guests are welcome, but there is no [site.guests]")]
+    GuestsWithoutDomain,
+    /// Members are known and have nowhere to go.
+    #[error("members are recognised, but there is no [site.registered]")]
+    MembersWithoutDomain,
+    /// There is a domain for members, and nobody is ever one.
+    #[error("expected [site.session.whois] or [site.session.jwt]: nobody would ever be a member")]
+    NoSession,
+    /// Two ways to know one visitor.
+    #[error("expected one of whois and jwt, not both")]
+    TwoSessions,
+    /// Without a name, any request would be taken to the site's whois.
+    #[error("expected the name of at least one cookie")]
+    NoCookies,
+    /// Tickets are signed.
+    #[error("pass = \"ticket\" needs a secret")]
+    NoSecret,
+    /// Said and never used.
+    #[error("pass = \"anonymous\" has no secret")]
+    UnusedSecret,
+    /// The server would make a name up for somebody who has one.
+    #[error("a member cannot sign in with pass = \"anonymous\"")]
+    AnonymousMember,
+}
+
+/// An error, and the key below `[[site]]` that it is about (empty: the site as a whole).
+pub type Fault = (&'static str, Error);
+
+impl Site {
+    /// Makes a site of what the administrator wrote.
+    ///
+    /// # Errors
+    /// Everything that does not fit together.
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let faults = faults_of(&settings);
+        let hosts: Vec<String> = settings.hosts.into_iter().map(|host| host.0.0).collect();
+        let Some(name) = hosts.first().cloned() else { return Err(faults) };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut origins: Vec<Origin> =
+            settings.origins.into_iter().map(|origin| origin.0).collect();
+        if origins.is_empty() {
+            origins = hosts.iter().map(|host| Origin::of_host(host)).collect();
+        }
+        let guests = settings.guests.and_then(XmppDomain::new);
+        let without_session = settings.without_session.unwrap_or(match guests {
+            Some(_) => WithoutSession::Guest,
+            None => WithoutSession::Refuse,
+        });
+        let session = match (settings.session.whois, settings.session.jwt) {
+            (Some(whois), _) => Some(Session::Whois(whois)),
+            (None, Some(jwt)) => Some(Session::Jwt(jwt)),
+            (None, None) => None,
+        };
+        Ok(Self {
+            name,
+            hosts,
+            origins,
+            registered: settings.registered.and_then(XmppDomain::new),
+            guests,
+            rooms: settings.rooms.map(|rooms| rooms.0),
+            without_session,
+            backend: settings.backend.map(|backend| backend.0.0),
+            session,
+            usernames: settings.usernames.into(),
+            reserved: settings.reserved.into_iter().map(|name| name.0).collect(),
+        })
+    }
+
+    /// The names of the cookies that say who a visitor of this site is.
+    #[must_use]
+    pub fn cookies(&self) -> &[String] {
+        match &self.session {
+            Some(Session::Whois(whois)) => &whois.cookies,
+            Some(Session::Jwt(jwt)) => std::slice::from_ref(&jwt.cookie),
+            None => &[],
+        }
+    }
+
+    /// The origin under which `host`, or else the site itself, is reached.
+    #[must_use]
+    pub fn address(&self, host: &str) -> Origin {
+        let host = without_port(host);
+        let known = |wanted: &str| self.origins.iter().find(|origin| origin.host() == wanted);
+        let own = || self.hosts.iter().find_map(|host| known(host));
+        known(&host)
+            .filter(|_| self.hosts.contains(&host))
+            .or_else(own)
+            .cloned()
+            .unwrap_or_else(|| Origin::of_host(&self.name))
+    }
+}
+
+impl XmppDomain {
+    /// Nothing where [`Site::new`] has found a fault.
+    fn new(settings: settings::XmppDomain) -> Option<Self> {
+        let pass = match (settings.pass, settings.secret) {
+            (Pass::Ticket, Some(secret)) => Proof::Ticket(secret),
+            (Pass::Ticket, None) => return None,
+            (Pass::Anonymous, _) => Proof::Anonymous,
+        };
+        Some(Self { domain: settings.domain.0, upstream: settings.upstream.0.0, pass })
+    }
+}
+
+/// Every site of this Vestibule, found by the host of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Sites {
+    sites: Vec<Arc<Site>>,
+    by_host: HashMap<String, Arc<Site>>,
+}
+
+impl Sites {
+    /// Makes the sites of what the administrator wrote.
+    ///
+    /// # Errors
+    /// Everything that does not fit together, with the place of the site in the file.
+    pub fn new(settings: Vec<Settings>) -> Result<Self, Vec<(usize, Fault)>> {
+        let mut made = Self::default();
+        let mut faults = Vec::new();
+        for (place, settings) in settings.into_iter().enumerate() {
+            match Site::new(settings) {
+                Ok(site) => {
+                    faults.extend(made.add(site).into_iter().map(|error| (place, ("hosts", error))))
+                }
+                Err(found) => faults.extend(found.into_iter().map(|fault| (place, fault))),
+            }
+        }
+        if faults.is_empty() { Ok(made) } else { Err(faults) }
+    }
+
+    fn add(&mut self, site: Site) -> Vec<Error> {
+        let site = Arc::new(site);
+        self.sites.push(Arc::clone(&site));
+        let mut taken = Vec::new();
+        for host in &site.hosts {
+            if self.by_host.insert(host.clone(), Arc::clone(&site)).is_some() {
+                taken.push(Error::HostTaken(host.clone()));
+            }
+        }
+        taken
+    }
+
+    /// The site that a request's host or authority names, with or without a port.
+    #[must_use]
+    pub fn by_host(&self, authority: &str) -> Option<&Arc<Site>> {
+        self.by_host.get(&without_port(authority))
+    }
+
+    /// The site whose members or guests are at the XMPP domain that a request's host names.
+    #[must_use]
+    pub fn by_xmpp_domain(&self, authority: &str) -> Option<&Arc<Site>> {
+        let host = without_port(authority);
+        self.sites.iter().find(|site| {
+            [&site.registered, &site.guests]
+                .into_iter()
+                .flatten()
+                .any(|xmpp| xmpp.domain.as_str() == host)
+        })
+    }
+
+    /// All sites, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.sites.iter()
+    }
+
+    /// Whether there is no site at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sites.is_empty()
+    }
+}
+
+/// The host of an authority as sites are written: lower case, no port, no final dot.
+fn without_port(authority: &str) -> String {
+    let host = match authority.rsplit_once(':') {
+        // The colons of an IPv6 address stand within brackets.
+        Some((host, port)) if !port.contains(']') => host,
+        Some(_) | None => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+fn faults_of(settings: &Settings) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut fault = |wrong: bool, key: &'static str, error: Error| {
+        if wrong {
+            faults.push((key, error));
+        }
+    };
+    let session = &settings.session;
+    let recognises = session.whois.is_some() || session.jwt.is_some();
+    fault(settings.hosts.is_empty(), "hosts", Error::NoHosts);
+    fault(settings.registered.is_none() && settings.guests.is_none(), "", Error::NoDomain);
+    fault(session.whois.is_some() && session.jwt.is_some(), "session", Error::TwoSessions);
+    fault(recognises && settings.registered.is_none(), "session", Error::MembersWithoutDomain);
+    fault(!recognises && settings.registered.is_some(), "registered", Error::NoSession);
+    if let Some(whois) = &session.whois {
+        fault(whois.cookies.is_empty(), "session.whois.cookies", Error::NoCookies);
+    }
+    if let Some(members) = &settings.registered {
+        fault(members.pass == Pass::Anonymous, "registered.pass", Error::AnonymousMember);
+        fault(
+            members.pass == Pass::Ticket && members.secret.is_none(),
+            "registered",
+            Error::NoSecret,
+        );
+    }
+    if let Some(guests) = &settings.guests {
+        fault(guests.pass == Pass::Ticket && guests.secret.is_none(), "guests", Error::NoSecret);
+        fault(
+            guests.pass == Pass::Anonymous && guests.secret.is_some(),
+            "guests.secret",
+            Error::UnusedSecret,
+        );
+        let shared =
+            settings.registered.as_ref().is_some_and(|members| members.domain.0 == guests.domain.0);
+        fault(shared, "guests.domain", Error::SharedDomain);
+    } else {
+        let welcome = settings.without_session == Some(WithoutSession::Guest);
+        fault(welcome, "without_session", Error::GuestsWithoutDomain);
+    }
+    faults
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A site as `proxy.toml` has it, for the tests of every layer above.
+    pub(crate) fn site(text: &str) -> Result<Site, Vec<Fault>> {
+        Site::new(toml::from_str(text).unwrap())
+    }
+
+    const GUESTS: &str = "
+        hosts = ['www.example.org', 'example.org']
+        [guests]
+        domain = 'guest.example.org'
+        upstream = '127.0.0.1:5222'
+        secret = 'shared'";
+
+    fn sites(texts: &[&str]) -> Result<Sites, Vec<(usize, Fault)>> {
+        Sites::new(texts.iter().map(|text| toml::from_str(text).unwrap()).collect())
+    }
+
+    #[test]
+    fn origins_default_to_https_and_each_host() {
+        let site = site(GUESTS).unwrap();
+
+        let origins: Vec<String> = site.origins.iter().map(ToString::to_string).collect();
+        assert_eq!(origins, ["https://www.example.org", "https://example.org"]);
+    }
+
+    #[test]
+    fn guests_are_welcome_where_they_have_a_domain() {
+        assert_eq!(site(GUESTS).unwrap().without_session, WithoutSession::Guest);
+    }
+
+    #[test]
+    fn site_is_found_by_its_host_whatever_case_and_port() {
+        let sites = sites(&[GUESTS]).unwrap();
+
+        for host in ["www.example.org", "WWW.Example.ORG:8443", "example.org."] {
+            assert_eq!(sites.by_host(host).unwrap().name, "www.example.org", "{host}");
+        }
+        for host in ["evil.example.org", "", ":443", "www.example.org.evil.org"] {
+            assert!(sites.by_host(host).is_none(), "{host}");
+        }
+    }
+
+    #[test]
+    fn site_is_found_by_its_xmpp_domain() {
+        let sites = sites(&[GUESTS]).unwrap();
+
+        assert!(sites.by_xmpp_domain("guest.example.org:443").is_some());
+        assert!(sites.by_xmpp_domain("www.example.org").is_none());
+    }
+
+    #[test]
+    fn host_of_two_sites_is_refused() {
+        let faults = sites(&[GUESTS, GUESTS]).unwrap_err();
+
+        let taken = |host: &str| (1, ("hosts", Error::HostTaken(host.to_owned())));
+        assert_eq!(faults, [taken("www.example.org"), taken("example.org")]);
+    }
+
+    #[test]
+    fn address_is_the_allowed_origin_of_an_own_host() {
+        let text = GUESTS.replacen(
+            "[guests]",
+            "origins = ['https://pages.example.net', 'https://example.org:8443']\n[guests]",
+            1,
+        );
+        let site = site(&text).unwrap();
+
+        assert_eq!(site.address("example.org:8443").to_string(), "https://example.org:8443");
+        // An origin whose pages may speak is not a place where we are reached.
+        assert_eq!(site.address("pages.example.net").to_string(), "https://example.org:8443");
+        assert_eq!(site.address("guest.example.org").to_string(), "https://example.org:8443");
+    }
+
+    #[test]
+    fn every_fault_of_a_site_is_told_at_once() {
+        let faults = site(
+            "hosts = ['a.example']
+             [registered]
+             domain = 'x.example'
+             upstream = 'localhost:5222'
+             pass = 'anonymous'
+             [guests]
+             domain = 'x.example'
+             upstream = 'localhost:5222'",
+        )
+        .unwrap_err();
+
+        let expected = [
+            ("registered", Error::NoSession),
+            ("registered.pass", Error::AnonymousMember),
+            ("guests", Error::NoSecret),
+            ("guests.domain", Error::SharedDomain),
+        ];
+        assert_eq!(faults, expected);
+    }
+}

@@ -1,0 +1,120 @@
+//! The cookies of a request, as they came (RFC 6265 §4.2).
+
+use hyper::HeaderMap;
+use hyper::header;
+
+/// The cookies of all `cookie` fields of a request, in their order.
+#[derive(Debug, Clone)]
+pub struct Cookies<'a> {
+    pairs: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Cookies<'a> {
+    /// Reads the cookies; HTTP/2 splits them over several fields (RFC 9113 §8.2.3).
+    #[must_use]
+    pub fn of(headers: &'a HeaderMap) -> Self {
+        let fields = headers.get_all(header::COOKIE).iter();
+        let pairs = fields
+            .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(pair)
+            .collect();
+        Self { pairs }
+    }
+
+    /// The value of the first cookie of that name.
+    ///
+    /// Of several, browsers send the one with the longest path first, then the oldest.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        self.pairs.iter().find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| *value)
+    }
+
+    /// A `cookie` field with all cookies of those names, as they came; nothing if there is none.
+    #[must_use]
+    pub fn named(&self, names: &[String]) -> Option<Vec<u8>> {
+        let wanted = self
+            .pairs
+            .iter()
+            .filter(|(found, _)| names.iter().any(|name| name.as_bytes() == *found));
+        let pairs: Vec<Vec<u8>> =
+            wanted.map(|(name, value)| [*name, b"=", *value].concat()).collect();
+        if pairs.is_empty() { None } else { Some(pairs.join(&b"; "[..])) }
+    }
+}
+
+/// Whether an answer with these headers sets one of the named cookies.
+#[must_use]
+pub fn are_set(headers: &HeaderMap, names: &[String]) -> bool {
+    let mut set =
+        headers.get_all(header::SET_COOKIE).iter().filter_map(|field| pair(field.as_bytes()));
+    set.any(|(found, _)| names.iter().any(|name| name.as_bytes() == found))
+}
+
+/// What comes without a name is nobody's cookie.
+fn pair(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = text.trim_ascii();
+    let equals = text.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = text.split_at_checked(equals)?;
+    let value = value.strip_prefix(b"=")?;
+    (!name.is_empty()).then_some((name.trim_ascii_end(), value.trim_ascii_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(fields: &[&'static str]) -> HeaderMap {
+        fields.iter().map(|field| (header::COOKIE, HeaderValue::from_static(field))).collect()
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn cookies_of_all_fields_are_read() {
+        let headers = headers(&["a=1; b=2", "c=3"]);
+
+        let cookies = Cookies::of(&headers);
+
+        assert_eq!(cookies.first("b"), Some(&b"2"[..]));
+        assert_eq!(cookies.first("c"), Some(&b"3"[..]));
+        assert_eq!(cookies.first("d"), None);
+    }
+
+    #[test]
+    fn first_of_two_wins_and_both_are_forwarded() {
+        let headers = headers(&["s=old; x=1; s=\"ne=w\""]);
+
+        let cookies = Cookies::of(&headers);
+
+        assert_eq!(cookies.first("s"), Some(&b"old"[..]));
+        assert_eq!(cookies.named(&names(&["s", "t"])).unwrap(), b"s=old; s=\"ne=w\"");
+    }
+
+    #[test]
+    fn only_named_cookies_are_forwarded() {
+        let headers = headers(&["PHPSESSID=1; PHPSESSIDCV=2; xPHPSESSID=3; phpsessid=4; =5; 6"]);
+
+        let cookies = Cookies::of(&headers);
+
+        assert_eq!(
+            cookies.named(&names(&["PHPSESSID", "PHPSESSIDCV"])).unwrap(),
+            b"PHPSESSID=1; PHPSESSIDCV=2"
+        );
+        assert_eq!(cookies.named(&names(&["other"])), None);
+    }
+
+    #[test]
+    fn cookie_set_by_an_answer_is_seen() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::SET_COOKIE, HeaderValue::from_static("theme=dark; Path=/"));
+        headers
+            .append(header::SET_COOKIE, HeaderValue::from_static("PHPSESSID=2; Path=/; HttpOnly"));
+
+        assert!(are_set(&headers, &names(&["PHPSESSID"])));
+        assert!(!are_set(&headers, &names(&["Path", "HttpOnly"])));
+    }
+}

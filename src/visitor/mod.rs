@@ -1,0 +1,200 @@
+//! Who the browser is: a member whom the site knows, or a guest.
+
+pub mod cookies;
+pub mod guest;
+pub mod jwt;
+pub mod whois;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+
+use crate::outbound::Client;
+use crate::protocol::jid::Localpart;
+use crate::site::Session;
+use crate::site::Site;
+use crate::site::settings::WithoutSession;
+use crate::visitor::cookies::Cookies;
+use crate::visitor::guest::Guest;
+use crate::visitor::whois::Whois;
+
+/// Who is behind a browser.
+///
+/// Two are equal when they are the same person of the same site, whatever else is known about them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visitor {
+    /// The site says who it is.
+    Member(Member),
+    /// Nobody the site knows.
+    Guest(Guest),
+}
+
+/// A visitor whom the site knows.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What stands before the `@`.
+    pub localpart: Localpart,
+    /// The name to be shown, where the site gives one.
+    pub nick: Option<String>,
+    /// The groups of the site that the member is in.
+    pub groups: Vec<String>,
+    /// The site's own name for the session, which outlives changes of the cookie.
+    pub session_id: Option<String>,
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        self.localpart == other.localpart
+    }
+}
+
+impl Eq for Member {}
+
+impl fmt::Display for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(member) => write!(f, "{}", member.localpart),
+            Self::Guest(guest) => write!(f, "{guest}"),
+        }
+    }
+}
+
+/// What a request says about who sent it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Who it is.
+    pub visitor: Visitor,
+    /// A newly made guest cookie, to be set by the answer.
+    pub set_cookie: Option<HeaderValue>,
+    /// Whether a cookie says so; a guest who showed none could be anybody.
+    pub proven: bool,
+}
+
+/// Why a request has no visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The site does not know the visitor, and lets no guests in.
+    #[error("no valid session, and guests are not welcome")]
+    NotWelcome,
+    /// The site cannot say who the visitor is; it may in a while.
+    #[error("the site cannot say who the visitor is")]
+    Unavailable,
+}
+
+/// How old an answer of the site may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// A session begins: PHP keeps one cookie over login and logout, so the answer must be of now.
+    NewSession,
+    /// A session goes on: what was answered a while ago will do.
+    KnownSession,
+}
+
+/// What tells visitors apart, for all sites.
+#[derive(Debug)]
+pub struct Visitors {
+    guests: guest::Key,
+    whois: Whois,
+}
+
+impl Visitors {
+    /// Guests are known by `guests`, members by asking their site through `client`.
+    #[must_use]
+    pub fn new(guests: guest::Key, whois: whois::Settings, client: Client) -> Self {
+        Self { guests, whois: Whois::new(whois, client) }
+    }
+
+    /// Who sent a request with these headers, from this address.
+    ///
+    /// # Errors
+    /// [`Error::NotWelcome`] and [`Error::Unavailable`].
+    pub async fn of(
+        &self,
+        site: &Site,
+        headers: &HeaderMap,
+        address: IpAddr,
+        freshness: Freshness,
+    ) -> Result<Seen, Error> {
+        let cookies = Cookies::of(headers);
+        let member = match &site.session {
+            Some(Session::Whois(settings)) => {
+                let question =
+                    whois::Question { site, settings, cookies: &cookies, headers, address };
+                self.whois.ask(&question, freshness).await?
+            }
+            Some(Session::Jwt(settings)) => jwt::member(site, settings, &cookies),
+            None => None,
+        };
+        match (member, site.without_session) {
+            (Some(member), _) => {
+                Ok(Seen { visitor: Visitor::Member(member), set_cookie: None, proven: true })
+            }
+            (None, WithoutSession::Guest) => self.guest(site, &cookies),
+            (None, WithoutSession::Refuse) => Err(Error::NotWelcome),
+        }
+    }
+
+    /// Whether the request carries a cookie that says who its visitor is.
+    #[must_use]
+    pub fn uses_cookie(site: &Site, headers: &HeaderMap) -> bool {
+        let cookies = Cookies::of(headers);
+        cookies.first(guest::COOKIE).is_some()
+            || site.cookies().iter().any(|name| cookies.first(name).is_some())
+    }
+
+    /// Drops what is known about the cookies of a request, because the site may have changed its mind about them.
+    ///
+    /// Who asks after this never gets an answer that the site was asked for before it.
+    pub fn forget(&self, site: &Site, headers: &HeaderMap) {
+        self.whois.forget(site, &Cookies::of(headers));
+    }
+
+    fn guest(&self, site: &Site, cookies: &Cookies) -> Result<Seen, Error> {
+        if let Some(guest) =
+            cookies.first(guest::COOKIE).and_then(|value| self.guests.read(site, value))
+        {
+            return Ok(Seen { visitor: Visitor::Guest(guest), set_cookie: None, proven: true });
+        }
+        // Without randomness there is no guest; it comes back, or the machine is broken beyond us.
+        let guest = Guest::new().ok_or(Error::Unavailable)?;
+        let set_cookie = Some(self.guests.cookie(site, &guest));
+        Ok(Seen { visitor: Visitor::Guest(guest), set_cookie, proven: false })
+    }
+}
+
+/// Makes a member of what a site says, where the name can be an address.
+///
+/// Nobody, with a warning that names the rule, where it cannot: he is then a visitor without a session.
+fn member(site: &Site, said: Said) -> Option<Member> {
+    let localpart = match Localpart::of_username(&said.username, site.usernames) {
+        Ok(localpart) => localpart,
+        Err(rule) => {
+            tracing::warn!(site = site.name, username = said.username, %rule, "this member gets no address");
+            return None;
+        }
+    };
+    if site.reserved.contains(&localpart) {
+        tracing::warn!(
+            site = site.name,
+            username = said.username,
+            rule = "reserved",
+            "this member gets no address"
+        );
+        return None;
+    }
+    Some(Member { localpart, nick: said.nick, groups: said.groups, session_id: said.session_id })
+}
+
+/// What a site says about a member.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+struct Said {
+    username: String,
+    #[serde(default)]
+    nick: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    session_id: Option<String>,
+}

@@ -1,0 +1,374 @@
+//! A member known by asking the site: the named cookies go to a URL of the CMS, which says whose they are.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use bytesize::ByteSize;
+use hyper::HeaderMap;
+use hyper::Request;
+use hyper::StatusCode;
+use hyper::header;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
+use moka::sync::Cache;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::outbound;
+use crate::outbound::Client;
+use crate::site::Site;
+use crate::visitor::Error;
+use crate::visitor::Freshness;
+use crate::visitor::Member;
+use crate::visitor::Said;
+use crate::visitor::cookies::Cookies;
+
+/// The bounds of asking a site: `[whois]`.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How long a site may take to answer.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// How long an answer may be.
+    pub body: ByteSize,
+    /// How long an answer is believed for a session that goes on; a site's `expires_in` can only shorten it.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// How long ago the site may have been asked when a session begins.
+    #[serde(with = "humantime_serde")]
+    pub fresh: Duration,
+    /// How much of all answers is remembered.
+    pub memory: ByteSize,
+    /// How many questions are under way at a time; more wait for their turn, within their `timeout`.
+    pub questions: usize,
+    /// How many questions may wait or be under way; beyond, visitors are told to come back.
+    pub waiting: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            body: ByteSize::kib(64),
+            keep: Duration::from_secs(60),
+            fresh: Duration::from_secs(2),
+            memory: ByteSize::mib(16),
+            questions: 64,
+            waiting: 4096,
+        }
+    }
+}
+
+/// Who is asked about, and what goes along.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Whose visitor it is.
+    pub site: &'a Site,
+    /// Where and how the site is asked.
+    pub settings: &'a crate::site::settings::Whois,
+    /// The cookies of the request.
+    pub cookies: &'a Cookies<'a>,
+    /// Its headers: the site may hold a session to one browser.
+    pub headers: &'a HeaderMap,
+    /// The address of the browser.
+    pub address: IpAddr,
+}
+
+/// What sites have answered lately, and what they are being asked.
+///
+/// A cookie is asked about once at a time, and an answer is used by all who wait for it.
+#[derive(Debug)]
+pub struct Whois {
+    client: Client,
+    settings: Settings,
+    known: Arc<Known>,
+    turns: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Known {
+    answers: Cache<Key, Arc<Answer>>,
+    /// Under one lock with changes of `answers`: what is forgotten can so not come back from a flight.
+    flights: Mutex<HashMap<Key, Flight>>,
+}
+
+/// Whose cookies: a hash, so that a copy of this memory opens no session.
+type Key = [u8; 32];
+
+/// A question on its way.
+#[derive(Debug, Clone)]
+struct Flight {
+    asked: Instant,
+    landing: watch::Receiver<Landing>,
+}
+
+type Landing = Option<Result<Arc<Answer>, Error>>;
+
+/// What a site has said.
+#[derive(Debug)]
+struct Answer {
+    member: Option<Member>,
+    asked: Instant,
+    /// How long it may be believed.
+    keep: Duration,
+    /// What it weighs in memory.
+    bytes: usize,
+}
+
+impl Whois {
+    pub(super) fn new(settings: Settings, client: Client) -> Self {
+        let weight =
+            |_: &Key, answer: &Arc<Answer>| u32::try_from(answer.bytes + ENTRY).unwrap_or(u32::MAX);
+        let answers = Cache::builder()
+            .weigher(weight)
+            .max_capacity(settings.memory.as_u64())
+            .time_to_live(settings.keep)
+            .build();
+        let turns = Arc::new(Semaphore::new(settings.questions));
+        Self {
+            client,
+            settings,
+            known: Arc::new(Known { answers, flights: Mutex::default() }),
+            turns,
+        }
+    }
+
+    /// The member whose cookies these are; nobody without one of the named cookies, and the site is then not asked.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the site does not say.
+    pub(super) async fn ask(
+        &self,
+        question: &Question<'_>,
+        freshness: Freshness,
+    ) -> Result<Option<Member>, Error> {
+        let Some(cookies) = question.cookies.named(&question.settings.cookies) else {
+            return Ok(None);
+        };
+        let key = key(question.site, &cookies);
+        let oldest = match freshness {
+            Freshness::NewSession => self.settings.fresh.min(self.settings.keep),
+            Freshness::KnownSession => self.settings.keep,
+        };
+        let mut landing = match self.known_or_flight(key, oldest, question, &cookies) {
+            Found::Answer(answer) => return Ok(answer.member.clone()),
+            Found::Flight(landing) => landing,
+            Found::Impossible => return Err(Error::Unavailable),
+        };
+        // The other end is dropped without a word only if its task panics.
+        let landed = landing.wait_for(Option::is_some).await.map_err(|_| Error::Unavailable)?;
+        match &*landed {
+            Some(Ok(answer)) => Ok(answer.member.clone()),
+            Some(Err(error)) => Err(*error),
+            None => Err(Error::Unavailable),
+        }
+    }
+
+    /// Drops what is known of these cookies, and cuts a question on its way loose from who asks next.
+    pub(super) fn forget(&self, site: &Site, cookies: &Cookies) {
+        if let Some(cookies) = cookies.named(site.cookies()) {
+            let key = key(site, &cookies);
+            let mut flights = self.known.flights();
+            flights.remove(&key);
+            self.known.answers.invalidate(&key);
+        }
+    }
+
+    fn known_or_flight(
+        &self,
+        key: Key,
+        oldest: Duration,
+        question: &Question,
+        cookies: &[u8],
+    ) -> Found {
+        let mut flights = self.known.flights();
+        if let Some(answer) = self.known.answers.get(&key)
+            && answer.asked.elapsed() <= oldest.min(answer.keep)
+        {
+            return Found::Answer(answer);
+        }
+        if let Some(flight) = flights.get(&key)
+            && flight.asked.elapsed() <= oldest
+            // An error says that its task has panicked and will not land.
+            && flight.landing.has_changed().is_ok()
+        {
+            return Found::Flight(flight.landing.clone());
+        }
+        if flights.len() >= self.settings.waiting {
+            tracing::warn!(
+                site = question.site.name,
+                waiting = flights.len(),
+                "too many questions to sites are under way"
+            );
+            return Found::Impossible;
+        }
+        let Some(request) = request(question, cookies) else { return Found::Impossible };
+        let asked = Instant::now();
+        let (landed, landing) = watch::channel(None);
+        flights.insert(key, Flight { asked, landing: landing.clone() });
+        self.take_off(key, asked, landed, request, Arc::new(question.site.clone()));
+        Found::Flight(landing)
+    }
+
+    /// A task of its own lets a question outlive who asked first; its timeout ends it.
+    fn take_off(
+        &self,
+        key: Key,
+        asked: Instant,
+        landed: watch::Sender<Landing>,
+        request: Request<outbound::Body>,
+        site: Arc<Site>,
+    ) {
+        let (client, known, turns) =
+            (self.client.clone(), Arc::clone(&self.known), Arc::clone(&self.turns));
+        let settings = self.settings.clone();
+        tokio::spawn(async move {
+            let ask = async {
+                let _turn = turns.acquire().await.map_err(|_| Failure::Closed)?;
+                let limit = usize::try_from(settings.body.as_u64()).unwrap_or(usize::MAX);
+                Ok(client.ask(request, limit).await?)
+            };
+            let answered =
+                tokio::time::timeout(settings.timeout, ask).await.unwrap_or(Err(Failure::Deadline));
+            let answer = answered.and_then(|response| read(&site, &response, asked, settings.keep));
+            let answer = answer.map(Arc::new).map_err(|failure| {
+                let cause = std::error::Error::source(&failure).map(ToString::to_string);
+                tracing::warn!(site = site.name, %failure, cause, "the site cannot say who a visitor is");
+                Error::Unavailable
+            });
+            known.land(key, &landed, answer);
+        });
+    }
+}
+
+enum Found {
+    Answer(Arc<Answer>),
+    Flight(watch::Receiver<Landing>),
+    Impossible,
+}
+
+impl Known {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
+        // Every change under this lock is whole, so what a panicking thread leaves behind is in order.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn land(&self, key: Key, landed: &watch::Sender<Landing>, answer: Result<Arc<Answer>, Error>) {
+        let mut flights = self.flights();
+        // A flight that was forgotten, or overtaken by a fresher one, tells only those who waited for it.
+        if flights.get(&key).is_some_and(|flight| flight.landing.same_channel(&landed.subscribe()))
+        {
+            flights.remove(&key);
+            if let Ok(answer) = &answer {
+                self.answers.insert(key, Arc::clone(answer));
+            }
+        }
+        drop(flights);
+        landed.send_replace(Some(answer));
+    }
+}
+
+/// Why a site has not said who a visitor is; for the log.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("whois: {0}")]
+    Request(#[from] outbound::Error),
+    #[error("whois answered {0}: its secret and ours differ")]
+    Secret(StatusCode),
+    #[error("whois answered {0}")]
+    Status(StatusCode),
+    #[error("whois answered something else than the JSON of its contract")]
+    Json(#[source] serde_json::Error),
+    #[error("whois did not answer in time")]
+    Deadline,
+    #[error("no question is asked any more")]
+    Closed,
+}
+
+/// What whois answers.
+#[derive(Debug, Deserialize)]
+struct Reply {
+    authenticated: bool,
+    /// How many seconds the answer is good for.
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+fn read(
+    site: &Site,
+    response: &hyper::Response<Bytes>,
+    asked: Instant,
+    keep: Duration,
+) -> Result<Answer, Failure> {
+    match response.status() {
+        StatusCode::OK => {}
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            return Err(Failure::Secret(status));
+        }
+        status => return Err(Failure::Status(status)),
+    }
+    let reply: Reply = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
+    let member = if reply.authenticated {
+        let said: Said = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
+        super::member(site, said)
+    } else {
+        None
+    };
+    let keep = reply.expires_in.map_or(keep, |seconds| keep.min(Duration::from_secs(seconds)));
+    Ok(Answer { member, asked, keep, bytes: response.body().len() })
+}
+
+/// Nothing where the secret or the cookies cannot stand in a header; a browser's can.
+fn request(question: &Question, cookies: &[u8]) -> Option<Request<outbound::Body>> {
+    let bearer = [b"Bearer ", question.settings.secret.expose()].concat();
+    let mut bearer = HeaderValue::from_bytes(&bearer).ok()?;
+    bearer.set_sensitive(true);
+    let mut cookies = HeaderValue::from_bytes(cookies).ok()?;
+    cookies.set_sensitive(true);
+    let mut request = Request::get(question.settings.url.clone())
+        .header(header::ACCEPT, "application/json")
+        .header(header::AUTHORIZATION, bearer)
+        .header(header::COOKIE, cookies)
+        .header(X_FORWARDED_FOR, question.address.to_string())
+        // A CMS that holds its sessions to TLS would redirect us otherwise, and the browser is on TLS.
+        .header(X_FORWARDED_PROTO, "https")
+        .header(X_FORWARDED_HOST, &question.site.name)
+        .body(outbound::whole(Bytes::new()))
+        .ok()?;
+    if let Some(agent) = question.headers.get(header::USER_AGENT) {
+        request.headers_mut().insert(header::USER_AGENT, agent.clone());
+    }
+    Some(request)
+}
+
+fn key(site: &Site, cookies: &[u8]) -> Key {
+    let mut context = digest::Context::new(&digest::SHA256);
+    // No host name has a zero byte, so site and cookies cannot flow into each other.
+    for part in [site.name.as_bytes(), b"\0", cookies] {
+        context.update(part);
+    }
+    let mut key = [0; 32];
+    key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    key
+}
+
+/// What an entry of the cache takes besides the answer: key, instants, allocations.
+const ENTRY: usize = 256;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+#[cfg(test)]
+mod tests;

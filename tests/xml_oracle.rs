@@ -1,0 +1,498 @@
+//! The check against expat, which Prosody and ejabberd read with: what we pass, expat passes too.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::io::Write;
+use std::process::Command;
+use std::process::Stdio;
+use std::thread;
+
+use vestibule::protocol::xml::check::Error;
+use vestibule::protocol::xml::check::Limits;
+use vestibule::protocol::xml::check::check;
+use vestibule::protocol::xml::element::Element;
+
+/// Reads documents with a length before each, and writes whether expat takes each with two separators of namespaces:
+/// line feed, which ejabberd's parser uses, and U+0001, which Prosody's does.
+const EXPAT: &str = r"
+import struct, sys
+from xml.parsers import expat
+data, at, out = sys.stdin.buffer.read(), 0, bytearray()
+def takes(text, separator):
+    parser = expat.ParserCreate(namespace_separator=separator)
+    try:
+        parser.Parse(text, True)
+        return True
+    except (expat.ExpatError, LookupError):
+        return False
+while at < len(data):
+    length, = struct.unpack_from('<I', data, at)
+    at += 4
+    text = data[at:at + length]
+    at += length
+    out.append(takes(text, '\n') and takes(text, '\x01'))
+sys.stdout.buffer.write(bytes(out))
+";
+
+/// What expat says of each document.
+fn expat(documents: &[Vec<u8>]) -> Vec<bool> {
+    let mut command = Command::new("python3");
+    command.args(["-c", EXPAT]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut python = command.spawn().expect("python3 is installed");
+    let mut input = Vec::new();
+    for document in documents {
+        input.extend_from_slice(&u32::try_from(document.len()).unwrap().to_le_bytes());
+        input.extend_from_slice(document);
+    }
+    let mut stdin = python.stdin.take().unwrap();
+    let writer = thread::spawn(move || stdin.write_all(&input).unwrap());
+    let mut answers = Vec::new();
+    python.stdout.take().unwrap().read_to_end(&mut answers).unwrap();
+    writer.join().unwrap();
+    assert!(python.wait().unwrap().success());
+    assert_eq!(answers.len(), documents.len());
+    answers.into_iter().map(|answer| answer == 1).collect()
+}
+
+fn ours(document: &[u8]) -> Result<(), Error> {
+    check(document, &Limits::default()).map(|_| ())
+}
+
+/// The only reasons for which we refuse what expat takes.
+fn may_be_refused_by_us_alone(document: &[u8], error: Error) -> bool {
+    match error {
+        // RFC 6120 §11.1 forbids them.
+        Error::Comment | Error::Instruction | Error::DocumentType => true,
+        // Our own bounds.
+        Error::Depth | Error::Attributes | Error::Prefixes => true,
+        // A byte order mark.
+        Error::Outside => document.starts_with(b"\xef\xbb\xbf"),
+        // Other encodings, which RFC 6120 §11.6 forbids: what an XML declaration names, and UTF-16, which expat guesses.
+        Error::Encoding => document.starts_with(b"<?xml"),
+        Error::Character => {
+            let begins = |with: &[u8]| document.starts_with(with);
+            begins(b"\xfe\xff")
+                || begins(b"\xff\xfe")
+                || begins(b"<\0")
+                || begins(b"\0")
+                || begins(b"<?xml")
+        }
+        // A control character in a namespace, where expat minds only its own separator.
+        Error::Namespace => document.windows(2).any(|pair| pair == b"&#"),
+        Error::Empty
+        | Error::Incomplete
+        | Error::Name
+        | Error::Tag
+        | Error::EndTag
+        | Error::Attribute => false,
+        Error::Repeated
+        | Error::CdataEnd
+        | Error::Reference
+        | Error::Entity
+        | Error::Undeclared => false,
+    }
+}
+
+/// Asks both of all documents; says how many both took and for what we alone refused how many.
+fn compare(documents: &[Vec<u8>]) -> (usize, BTreeMap<String, usize>) {
+    let (mut taken, mut refused) = (0, BTreeMap::new());
+    for (document, expat_takes_it) in documents.iter().zip(expat(documents)) {
+        let shown = String::from_utf8_lossy(document);
+        match ours(document) {
+            Ok(()) => {
+                assert!(expat_takes_it, "we pass what expat refuses: {shown:?}");
+                assert!(Element::parse(document).is_ok(), "passed but not read: {shown:?}");
+                taken += 1;
+            }
+            Err(error) if expat_takes_it => {
+                assert!(
+                    may_be_refused_by_us_alone(document, error),
+                    "we refuse ({error}) what expat takes: {shown:?}"
+                );
+                *refused.entry(format!("{error:?}")).or_insert(0) += 1;
+            }
+            Err(_) => {}
+        }
+    }
+    (taken, refused)
+}
+
+#[test]
+fn documents_written_by_hand_are_judged_as_expat_judges_them() {
+    let documents: Vec<Vec<u8>> = corpus();
+
+    let (taken, refused) = compare(&documents);
+
+    assert!(taken > 40, "{taken}");
+    let reasons: Vec<&str> = refused.keys().map(String::as_str).collect();
+    assert_eq!(
+        reasons,
+        [
+            "Attributes",
+            "Character",
+            "Comment",
+            "Depth",
+            "DocumentType",
+            "Encoding",
+            "Instruction",
+            "Namespace",
+            "Outside",
+            "Prefixes"
+        ]
+    );
+}
+
+#[test]
+fn every_character_is_judged_as_expat_judges_it_in_a_text_a_name_and_a_reference() {
+    let mut documents = Vec::new();
+    for character in '\0'..=char::MAX {
+        // Beyond the first plane expat looks at none more closely; some of each plane will do.
+        if u32::from(character) > 0x1_0100 && u32::from(character) % 0x1000 > 2 {
+            continue;
+        }
+        documents.push(format!("<a>{character}</a>").into_bytes());
+        documents.push(format!("<{character}/>").into_bytes());
+        documents.push(format!("<a {character}=''/>").into_bytes());
+        documents.push(format!("<a{character}></a{character}>").into_bytes());
+        documents.push(format!("<a>&#{};</a>", u32::from(character)).into_bytes());
+    }
+    for number in
+        [0xd7ff, 0xd800, 0xdfff, 0xe000, 0xfffd, 0xfffe, 0xffff, 0x10_ffff, 0x11_0000, u32::MAX]
+    {
+        documents.push(format!("<a b='&#x{number:x};'/>").into_bytes());
+        documents.push(format!("<a b='&#x00000000000000{number:X};'/>").into_bytes());
+    }
+
+    let (taken, refused) = compare(&documents);
+
+    assert!(taken > 200_000, "{taken}");
+    assert_eq!(refused, BTreeMap::new());
+}
+
+#[test]
+fn mutated_documents_that_we_pass_expat_passes_too() {
+    let seeds = corpus();
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    // Few mutations make a good document of a bad one.
+    let good: Vec<&Vec<u8>> = seeds.iter().filter(|document| ours(document).is_ok()).collect();
+    let mut documents = Vec::new();
+    for _ in 0..100_000 {
+        let mut document = good[dice.below(good.len())].clone();
+        document.truncate(600);
+        for _ in 0..=dice.below(2) {
+            mutate(&mut document, &seeds, &mut dice);
+        }
+        documents.push(document);
+    }
+
+    let (taken, refused) = compare(&documents);
+
+    // Else it would be noise that was compared.
+    assert!(taken > 10_000, "{taken} of {}, {refused:?}", documents.len());
+}
+
+/// Numbers that look like chance and are the same in each run (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).unwrap()
+    }
+}
+
+fn mutate(document: &mut Vec<u8>, seeds: &[Vec<u8>], dice: &mut Dice) {
+    const PIECES: [&str; 48] = [
+        "<",
+        ">",
+        "/",
+        "/>",
+        "</",
+        "=",
+        "'",
+        "\"",
+        "&",
+        ";",
+        "&amp;",
+        "&#x41;",
+        "&#",
+        "&#x",
+        "]]>",
+        "]]",
+        "<![CDATA[",
+        "<!--",
+        "-->",
+        "<?",
+        "?>",
+        "<!",
+        " ",
+        "\n",
+        "\r\n",
+        "\t",
+        "xmlns",
+        "xmlns:",
+        "xmlns=''",
+        " xmlns:a='u'",
+        " a:b=''",
+        " b=''",
+        "xml",
+        "xml:lang='en'",
+        ":",
+        "a:",
+        "a",
+        "1",
+        "-",
+        ".",
+        "_",
+        "é",
+        "\u{300}",
+        "\u{b7}",
+        "\u{10000}",
+        "\u{ffff}",
+        "\0",
+        "<a>",
+    ];
+    let at = dice.below(document.len() + 1);
+    let end = (at + dice.below(6)).min(document.len());
+    match dice.below(7) {
+        0 => drop(document.drain(at..end)),
+        1 | 2 => drop(document.splice(at..at, PIECES[dice.below(PIECES.len())].bytes())),
+        3 => drop(document.splice(at..end, PIECES[dice.below(PIECES.len())].bytes())),
+        4 => {
+            let copy = document[at..end].to_vec();
+            document.splice(at..at, copy);
+        }
+        5 => {
+            let byte = u8::try_from(dice.below(256)).unwrap();
+            drop(document.splice(at..end.min(at + 1), [byte]));
+        }
+        _ => {
+            let other = &seeds[dice.below(seeds.len())];
+            let begin = dice.below(other.len() + 1);
+            let other = other[begin..(begin + dice.below(40)).min(other.len())].to_vec();
+            document.splice(at..end, other);
+        }
+    }
+}
+
+fn corpus() -> Vec<Vec<u8>> {
+    let mut documents: Vec<Vec<u8>> = TEXTS.iter().map(|text| text.as_bytes().to_vec()).collect();
+    documents.extend(BYTES.iter().map(|bytes| bytes.to_vec()));
+    documents.push(
+        "<a>".repeat(65).into_bytes().into_iter().chain("</a>".repeat(65).into_bytes()).collect(),
+    );
+    let (mut attributes, mut prefixes) = (String::new(), String::new());
+    for number in 0..65 {
+        write!(attributes, " a{number}=''").unwrap();
+        write!(prefixes, "<a xmlns:p{number}='u' xmlns:q{number}='u'>").unwrap();
+    }
+    documents.push(format!("<a{attributes}/>").into_bytes());
+    let prefixes = prefixes.split_inclusive('>').take(40).collect::<String>();
+    documents.push((prefixes + &"</a>".repeat(40)).into_bytes());
+    // "<a/>" in both orders of UTF-16
+    documents.push("\u{feff}<a/>".encode_utf16().flat_map(u16::to_be_bytes).collect());
+    documents.push("\u{feff}<a/>".encode_utf16().flat_map(u16::to_le_bytes).collect());
+    documents.push("\u{feff}<\u{4e00}/>".encode_utf16().flat_map(u16::to_le_bytes).collect());
+    documents
+}
+
+const BYTES: [&[u8]; 15] = [
+    b"",
+    b"\xef\xbb\xbf<a/>",
+    b"<a>\x80</a>",
+    b"<a>\xc0\x80</a>",
+    b"<a>\xc3</a>",
+    b"<a>\xed\xa0\x80</a>",
+    b"<a>\xf4\x90\x80\x80</a>",
+    b"<a>\xf8\x88\x80\x80\x80</a>",
+    b"<a>\xef\xbf\xbe</a>",
+    b"<a>\xef\xbf\xbf</a>",
+    b"<a>\xef\xbf\xbd</a>",
+    b"<a b='\xff'/>",
+    b"<a\xff/>",
+    b"<a/>\0",
+    b"<?xml version='1.0' encoding='ISO-8859-1'?><a>\xff</a>",
+];
+
+const TEXTS: [&str; 177] = [
+    "<a/>",
+    " <a/> ",
+    "\r\n\t<a/>\r\n",
+    "<a></a>",
+    "<a ></a >",
+    "<a\n/>",
+    "<a/ >",
+    "< a/>",
+    "<a></ a>",
+    "<a></b>",
+    "<a></a",
+    "<a",
+    "<a/><b/>",
+    "<a/>x",
+    "x<a/>",
+    "<a/>&#32;",
+    "<a>",
+    "</a>",
+    "<a><b></a></b>",
+    "<a></ab>",
+    "<ab></a>",
+    "<></>",
+    "<>",
+    "<1a/>",
+    "<-a/>",
+    "<.a/>",
+    "<a1/>",
+    "<_/>",
+    "<a-b.c_d/>",
+    "<é/>",
+    "<aé></aé>",
+    "<a\u{300}/>",
+    "<\u{300}/>",
+    "<a\u{b7}/>",
+    "<\u{132}/>",
+    "<\u{10000}/>",
+    "<a b/>",
+    "<a b=/>",
+    "<a b=c/>",
+    "<a b='c/>",
+    "<a b=\"c'/>",
+    "<a b='\"' c=\"'\"/>",
+    "<a b='c'd='e'/>",
+    "<a b = 'c'/>",
+    "<a\tb\n=\r'c'/>",
+    "<a 'b'/>",
+    "<a b='c' b='d'/>",
+    "<a b='c' B='d'/>",
+    "<a b='<'/>",
+    "<a b='>'/>",
+    "<a b='&'/>",
+    "<a b='&amp;'/>",
+    "<a b='&amp'/>",
+    "<a b='&foo;'/>",
+    "<a b=']]>'/>",
+    "<a b='\n\t'/>",
+    "<a b='\u{1}'/>",
+    "<a>&lt;&gt;&amp;&quot;&apos;</a>",
+    "<a>&</a>",
+    "<a>&;</a>",
+    "<a>& amp;</a>",
+    "<a>&amp ;</a>",
+    "<a>&AMP;</a>",
+    "<a>&nbsp;</a>",
+    "<a>&#65;&#x41;&#x4a;&#x4A;</a>",
+    "<a>&#X41;</a>",
+    "<a>&#;</a>",
+    "<a>&#x;</a>",
+    "<a>&#a;</a>",
+    "<a>&#xg;</a>",
+    "<a>&# 65;</a>",
+    "<a>&#-1;</a>",
+    "<a>&#+1;</a>",
+    "<a>&#0;</a>",
+    "<a>&#1;</a>",
+    "<a>&#9;&#10;&#13;</a>",
+    "<a>&#x110000;</a>",
+    "<a>&#99999999999999999999;</a>",
+    "<a>&#xD800;</a>",
+    "<a>&#xFFFE;</a>",
+    "<a>\u{0}</a>",
+    "<a>\u{8}\u{b}\u{c}\u{1f}</a>",
+    "<a>\u{7f}\u{85}\u{9f}</a>",
+    "<a>\u{fffd}\u{fffe}</a>",
+    "<a>\u{1fffe}\u{10ffff}</a>",
+    "<a>]]></a>",
+    "<a>]]]]></a>",
+    "<a>]]&gt;]>] ]></a>",
+    "<a>]</a>",
+    "<a>]]</a>",
+    "<a>></a>",
+    "<a><![CDATA[]]></a>",
+    "<a><![CDATA[<b>&amp;]]]]></a>",
+    "<a><![CDATA[]]]></a>",
+    "<a><![CDATA[]]>]]></a>",
+    "<a>]]<![CDATA[>]]></a>",
+    "<a><![CDATA[</a>",
+    "<a><![CDATA[]]</a>",
+    "<a><![cdata[]]></a>",
+    "<a><! [CDATA[]]></a>",
+    "<a><![CDATA []]></a>",
+    "<![CDATA[]]>",
+    "<![CDATA[]]><a/>",
+    "<a/><![CDATA[]]>",
+    "<a><!-- --></a>",
+    "<!-- --><a/>",
+    "<a/><!-- -->",
+    "<a><!-- -- --></a>",
+    "<a><?b?></a>",
+    "<a><?b c?></a>",
+    "<?b?><a/>",
+    "<a/><?b?>",
+    "<?xml version='1.0'?><a/>",
+    "<?xml version='1.0' encoding='UTF-8'?><a/>",
+    " <?xml version='1.0'?><a/>",
+    "<!DOCTYPE a><a/>",
+    "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
+    "<!DOCTYPE a [<!ATTLIST a b CDATA \"c\">]><a/>",
+    "<a><!DOCTYPE a></a>",
+    "<a><!ELEMENT b></a>",
+    "<a:b/>",
+    "<a:b xmlns:a='u'/>",
+    "<a:b xmlns:a='u'></a:b>",
+    "<a:b xmlns:a='u'></b>",
+    "<a:b xmlns:a='u' xmlns:c='u'></c:b>",
+    "<a xmlns:b='u'><b:c/></a><b:c/>",
+    "<a><b xmlns:c='u'/><c:d/></a>",
+    "<a b:c=''/>",
+    "<a b:c='' xmlns:b='u'/>",
+    "<a xmlns:b='u' xmlns:c='u' b:d='' c:d=''/>",
+    "<a xmlns:b='u' xmlns:c='&#117;' b:d='' c:d=''/>",
+    "<a xmlns:b='u ' xmlns:c='u\n' b:d='' c:d=''/>",
+    "<a xmlns:b='u' xmlns:c='v' b:d='' c:d='' d=''/>",
+    "<a xmlns='u' xmlns:b='u' b:d='' d=''/>",
+    "<a xmlns:b='u'><c xmlns:d='u' b:e='' d:e=''/></a>",
+    "<a xmlns:b='u'><c xmlns:b='v' xmlns:d='u' b:e='' d:e=''/></a>",
+    "<a xmlns:b='u' xmlns:b='v'/>",
+    "<a xmlns='u' xmlns='u'/>",
+    "<a xmlns=''/>",
+    "<a xmlns='u'><b xmlns=''/></a>",
+    "<a xmlns:b=''/>",
+    "<a xmlns:='u'/>",
+    "<a :b=''/>",
+    "<:a/>",
+    "<a:/>",
+    "<a:b:c xmlns:a='u'/>",
+    "<a:1 xmlns:a='u'/>",
+    "<a xmlns:b='u' b:1=''/>",
+    "<a xmlns:1='u'/>",
+    "<a xmlns:b:c='u'/>",
+    "<xml:a/>",
+    "<a xml:b='' xml:c=''/>",
+    "<a xml:b='' xml:b=''/>",
+    "<xmlns:a/>",
+    "<a xmlns:xml='http://www.w3.org/XML/1998/namespace'/>",
+    "<a xmlns:xml='&#104;ttp://www.w3.org/XML/1998/namespace'/>",
+    "<a xmlns:xml='u'/>",
+    "<a xmlns:xml=''/>",
+    "<a xmlns:b='http://www.w3.org/XML/1998/namespace'/>",
+    "<a xmlns='http://www.w3.org/XML/1998/namespace'/>",
+    "<a xmlns:xmlns='http://www.w3.org/2000/xmlns/'/>",
+    "<a xmlns:xmlns='u'/>",
+    "<a xmlns:b='http://www.w3.org/2000/xmlns/'/>",
+    "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
+    "<a xmlns='http://www.w3.org/2000/xmlns'/>",
+    "<a xmlns='u&#10;v'/>",
+    "<a xmlns='u&#9;v'/>",
+    "<a xmlns:b='u&#13;v'/>",
+    "<a XMLNS:b='u'/>",
+    "<xmla/>",
+    "<a xmlnsb='u'/>",
+    "<message xmlns='jabber:client' to='romeo@example.net' type='chat'><body xml:lang='en'>Art &amp; craft 'n' \"quotes\" — ünï</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>",
+    "<iq type='result' id='1'><query xmlns='jabber:iq:roster'><item jid='a@b' name='A'><group>G</group></item><item jid='c@d'/></query></iq>",
+    "<stream:features xmlns:stream='http://etherx.jabber.org/streams'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>",
+    "<a b='1' c='2' d='3' e='4' f='5' g='6' h='7' i='8' j='9' k='10' l='11' m='12' n='13' o='14' p='15' q='16' r='17' s='18' q='19'/>",
+    "<a b='1' c='2' d='3' e='4' f='5' g='6' h='7' i='8' j='9' k='10' l='11' m='12' n='13' o='14' p='15' q='16' r='17' s='18' t='19'/>",
+    "<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><b>deep</b></a></a></a></a></a></a></a></a></a></a></a></a></a></a></a></a></a>",
+];
