@@ -17,6 +17,9 @@ pub enum End {
     /// A prebound session was never picked up.
     #[error("no browser came for it")]
     NeverAttached,
+    /// The browser did not sign in within the time for it.
+    #[error("the browser's login took too long")]
+    LoginLate,
     /// A request carried what may not be passed on.
     #[error("a request was not a body of whole elements")]
     BadRequest,
@@ -56,7 +59,7 @@ impl End {
                 Some(Condition::ItemNotFound)
             }
             Self::BadRequest => Some(Condition::BadRequest),
-            Self::QueueFull => Some(Condition::PolicyViolation),
+            Self::LoginLate | Self::QueueFull => Some(Condition::PolicyViolation),
             Self::StreamError(_) => Some(Condition::RemoteStreamError),
             Self::UpstreamLost | Self::ShutDown => Some(Condition::SystemShutdown),
         }
@@ -70,6 +73,7 @@ impl End {
             Self::Terminated
             | Self::Inactive
             | Self::NeverAttached
+            | Self::LoginLate
             | Self::BadRequest
             | Self::OutsideWindow { .. }
             | Self::QueueFull
@@ -89,6 +93,7 @@ impl End {
             Self::Terminated
             | Self::Inactive
             | Self::NeverAttached
+            | Self::LoginLate
             | Self::BadRequest
             | Self::OutsideWindow { .. }
             | Self::QueueFull

@@ -36,7 +36,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Phase {
     /// The browser's own login is under way: its elements do not go upstream.
-    Login,
+    Login { until: Instant },
     /// Everything goes upstream.
     Relay,
     /// It ended; the browser is told, with its next request if that comes in time.
@@ -97,7 +97,7 @@ impl Session {
         let head = answer::creation(opening.sid, opening.domain, terms, &settings, request.version);
         let mut session = Self::prebound(settings, request.rid, now);
         session.terms = terms;
-        session.phase = Phase::Login;
+        session.phase = Phase::Login { until: now + session.settings.login };
         session.queue = Queue::beginning(head);
         session.queue.push(opening.features);
         session.receive(Event::Request(id, request), now);
@@ -121,7 +121,7 @@ impl Session {
             Event::Welcome(bytes) => self.welcome(bytes),
             Event::SignedIn(bytes) => {
                 self.welcome(bytes);
-                if matches!(self.phase, Phase::Login) {
+                if matches!(self.phase, Phase::Login { .. }) {
                     self.phase = Phase::Relay;
                 }
             }
@@ -135,7 +135,7 @@ impl Session {
         if let Some(action) = self.outbox.pop_front() {
             return Some(action);
         }
-        if let Some(action) = self.inbox.next_action(matches!(self.phase, Phase::Login)) {
+        if let Some(action) = self.inbox.next_action(matches!(self.phase, Phase::Login { .. })) {
             return Some(action);
         }
         if let Some((rid, id)) = self.next_answer() {
@@ -158,11 +158,11 @@ impl Session {
         match &self.phase {
             Phase::Over => None,
             Phase::Ending { until, .. } => *until,
-            Phase::Login | Phase::Relay => {
+            Phase::Login { .. } | Phase::Relay => {
                 let answer = self.recent.oldest_held().map(|(_, _, since)| since + self.terms.wait);
                 let absence =
                     (!self.is_attended()).then(|| self.presence.last + self.presence.limit);
-                [answer, absence, self.gap_end()].into_iter().flatten().min()
+                [answer, absence, self.gap_end(), self.login_end()].into_iter().flatten().min()
             }
         }
     }
@@ -170,13 +170,12 @@ impl Session {
     /// Whether upstream is to be read no further for now: enough waits for the browser.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        // Half, because what has been read by now must still find room.
-        self.queue.len() as u64 >= self.settings.queue.as_u64() / 2
+        self.queue.len() as u64 >= self.settings.queue.as_u64()
     }
 
     fn request(&mut self, id: RequestId, body: Body, now: Instant) {
         match &mut self.phase {
-            Phase::Login | Phase::Relay => {}
+            Phase::Login { .. } | Phase::Relay => {}
             Phase::Ending { until, .. } => {
                 if !matches!(self.recent.fate_mut(body.rid), Some(Fate::Answered { .. })) {
                     *until = None;
@@ -280,7 +279,7 @@ impl Session {
     }
 
     fn bound_queue(&mut self, now: Instant) {
-        if self.queue.len() as u64 > self.settings.queue.as_u64() {
+        if self.queue.len() as u64 > self.settings.queue_limit.as_u64() {
             self.end(End::QueueFull, now);
         }
     }
@@ -292,6 +291,9 @@ impl Session {
         }
         if !self.is_live() {
             return;
+        }
+        if self.login_end().is_some_and(|end| end <= now) {
+            return self.end(End::LoginLate, now);
         }
         if self.gap_end().is_some_and(|end| end <= now) {
             for rid in self.window.skip_gap() {
@@ -319,7 +321,7 @@ impl Session {
         if !self.is_live() {
             return;
         }
-        if matches!(self.phase, Phase::Login) {
+        if matches!(self.phase, Phase::Login { .. }) {
             self.inbox = Inbox::default();
         }
         for (rid, Early { id, .. }) in self.window.clear() {
@@ -362,8 +364,15 @@ impl Session {
         self.window.gap_since().map(|since| since + self.settings.gap)
     }
 
+    fn login_end(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Login { until } => Some(until),
+            Phase::Relay | Phase::Ending { .. } | Phase::Over => None,
+        }
+    }
+
     fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Login | Phase::Relay)
+        matches!(self.phase, Phase::Login { .. } | Phase::Relay)
     }
 
     /// Whether a connection of the browser is open.

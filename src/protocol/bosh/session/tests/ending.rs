@@ -176,8 +176,11 @@ fn early_requests_are_told_of_the_end_too() {
 
 #[test]
 fn queue_for_the_browser_is_bounded_and_says_so_before() {
-    let mut scene =
-        Scene::with(Settings { queue: bytesize::ByteSize::b(400), ..Settings::default() });
+    let mut scene = Scene::with(Settings {
+        queue: bytesize::ByteSize::b(200),
+        queue_limit: bytesize::ByteSize::b(400),
+        ..Settings::default()
+    });
     assert!(!scene.session.is_full());
     while !scene.session.is_full() {
         scene.stanza("message");
@@ -194,7 +197,7 @@ fn queue_for_the_browser_is_bounded_and_says_so_before() {
 #[test]
 fn full_queue_is_told_to_who_is_there() {
     let mut scene =
-        Scene::with(Settings { queue: bytesize::ByteSize::b(200), ..Settings::default() });
+        Scene::with(Settings { queue_limit: bytesize::ByteSize::b(200), ..Settings::default() });
     let held = scene.poll(1);
     assert_eq!(scene.done(), []);
 

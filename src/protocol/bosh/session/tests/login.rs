@@ -78,3 +78,16 @@ fn polling_browser_is_answered_at_once() {
 
     assert_eq!(scene.done(), [Answered(poll, EMPTY.into())]);
 }
+
+#[test]
+fn browser_that_polls_and_never_signs_in_is_sent_away() {
+    let mut scene = Scene::begun("", "");
+    scene.done();
+    let poll = scene.poll(2);
+
+    assert_eq!(scene.pass(seconds(29)), []);
+    assert_eq!(
+        scene.pass(seconds(1)),
+        [Answered(poll, terminate("policy-violation")), Over(End::LoginLate)]
+    );
+}
