@@ -127,7 +127,8 @@ local nonce_limit = 200000
 
 local used = { since = clock() * 1000, count = 0, younger = {}, older = {} }
 
--- Which tickets were used before this moment is not known, so they are refused. Outlives a reload of the module.
+-- Which tickets were used before this moment is not known, so they are refused. (An edge whose clock is ahead leaves a
+-- gap as long as it is ahead.) Outlives a reload of the module.
 local remembers_since = used.since
 
 local function use_up(nonce, now)
@@ -258,7 +259,8 @@ end
 
 -- SASL ---------------------------------------------------------------------------------------------------
 
--- The identities and the ticket of a PLAIN message; nothing if it has a password in its place.
+-- The identities and the ticket of a PLAIN message; nothing if it has a password in its place. (A password that begins like
+-- a ticket is taken for one; by SCRAM it works.)
 local function split_message(message)
 	return (message or ""):match("^([^%z]*)%z([^%z]+)%z(vt1%.[^%z]*)$")
 end

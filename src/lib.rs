@@ -17,3 +17,9 @@ pub mod visitor;
 pub mod upstream;
 
 pub mod session;
+
+pub mod endpoint;
+
+pub mod server;
+
+pub mod config;

@@ -16,6 +16,7 @@ use crate::support::tickets::ticket;
 use crate::support::xmpp::Answer;
 use crate::support::xmpp::Client;
 use crate::support::xmpp::SUCCESS;
+use crate::support::xmpp::failure;
 use crate::support::xmpp::plain;
 
 #[tokio::test]
@@ -85,7 +86,7 @@ async fn native_client_signs_in_by_scram_beside_the_tickets() {
     let wrong = sign_in_by_scram(&prosody, "bob", "a guess").await;
 
     assert!(matches!(right, Answer::Success(_)), "{right:?}");
-    assert_eq!(wrong, Answer::Failure("not-authorized".to_owned()));
+    assert_eq!(wrong, failure("not-authorized"));
 }
 
 #[tokio::test]
@@ -94,10 +95,7 @@ async fn native_client_signs_in_by_plain_where_the_server_allows_it() {
     prosody.add_account(MEMBERS, "bob", "bob's own password");
 
     assert_eq!(show(&prosody, MEMBERS, "bob", "bob's own password").await, SUCCESS);
-    assert_eq!(
-        show(&prosody, MEMBERS, "bob", "a guess").await,
-        Answer::Failure("not-authorized".to_owned())
-    );
+    assert_eq!(show(&prosody, MEMBERS, "bob", "a guess").await, failure("not-authorized"));
     assert_eq!(show(&prosody, MEMBERS, "bob", &ticket(MEMBERS, "bob")).await, SUCCESS);
 }
 
@@ -108,7 +106,7 @@ async fn password_without_tls_is_refused_where_a_ticket_is_not() {
 
     let password = show(&prosody, MEMBERS, "bob", "bob's own password").await;
 
-    assert_eq!(password, Answer::Failure("encryption-required".to_owned()));
+    assert_eq!(password, failure("encryption-required"));
     assert_eq!(show(&prosody, MEMBERS, "bob", &ticket(MEMBERS, "bob")).await, SUCCESS);
 }
 
@@ -124,7 +122,7 @@ async fn server_that_requires_tls_offers_loopback_tickets_alone_without() {
 
     assert_eq!(features.matches("<mechanism>").count(), 1, "{features}");
     assert!(features.contains("<mechanism>PLAIN</mechanism>"), "{features}");
-    assert_eq!(by_scram, Answer::Failure("encryption-required".to_owned()));
+    assert_eq!(by_scram, failure("encryption-required"));
     assert_eq!(by_ticket, SUCCESS);
 }
 
@@ -138,7 +136,7 @@ async fn ticket_without_tls_is_refused_from_elsewhere() {
     let by_ticket = client.authenticate("PLAIN", &plain("", "bob", &ticket(MEMBERS, "bob"))).await;
 
     assert!(!features.contains("PLAIN"), "{features}");
-    assert_eq!(by_ticket, Answer::Failure("encryption-required".to_owned()));
+    assert_eq!(by_ticket, failure("encryption-required"));
 }
 
 #[tokio::test]
@@ -172,7 +170,7 @@ async fn guest_host_takes_no_password() {
         client.authenticate("PLAIN", &plain("", "guest-0123456789abcdef0123", "password")).await;
 
     assert_eq!(features.matches("<mechanism>").count(), 1, "{features}");
-    assert_eq!(answer, Answer::Failure("not-authorized".to_owned()));
+    assert_eq!(answer, failure("not-authorized"));
 }
 
 #[tokio::test]

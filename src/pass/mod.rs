@@ -10,6 +10,8 @@ use crate::pass::ticket::Mint;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
+use crate::site::Proof;
+use crate::site::XmppDomain;
 
 /// How one visitor will be signed in: a recipe, because what it makes is good for seconds.
 #[derive(Debug, Clone)]
@@ -37,6 +39,20 @@ pub struct InitialResponse {
 }
 
 impl Pass {
+    /// The pass of a visitor at one of a site's domains, where `localpart` is the visitor's name.
+    ///
+    /// The name is not used where the server makes one up.
+    #[must_use]
+    pub fn new(xmpp: &XmppDomain, localpart: Localpart, settings: &ticket::Settings) -> Self {
+        match &xmpp.pass {
+            Proof::Ticket(secret) => {
+                let mint = Arc::new(Mint::new(secret, settings.lifetime));
+                Self::Ticket { mint, localpart, domain: xmpp.domain.clone() }
+            }
+            Proof::Anonymous => Self::Anonymous,
+        }
+    }
+
     /// Makes what is shown to the server, at the moment when it is written.
     ///
     /// `now` is this machine's clock; the server's may differ by a few seconds (`vestibule_clock_skew`). `nonce` is
@@ -59,12 +75,17 @@ mod tests {
 
     use super::*;
 
-    fn ticket_pass() -> Pass {
-        Pass::Ticket {
-            mint: Arc::new(Mint::new(&Secret::new("secret"), Duration::from_secs(10))),
-            localpart: Localpart::parse("bob").unwrap(),
+    fn pass(proof: Proof) -> Pass {
+        let xmpp = XmppDomain {
             domain: Domain::parse("xmpp.example.org").unwrap(),
-        }
+            upstream: "127.0.0.1:5222".to_owned(),
+            pass: proof,
+        };
+        Pass::new(&xmpp, Localpart::parse("bob").unwrap(), &ticket::Settings::default())
+    }
+
+    fn ticket_pass() -> Pass {
+        pass(Proof::Ticket(Secret::new("secret")))
     }
 
     #[test]
@@ -92,7 +113,7 @@ mod tests {
 
     #[test]
     fn anonymous_shows_nothing() {
-        let shown = Pass::Anonymous.initial_response(SystemTime::UNIX_EPOCH, [0; 16]);
+        let shown = pass(Proof::Anonymous).initial_response(SystemTime::UNIX_EPOCH, [0; 16]);
 
         assert_eq!(shown.mechanism, "ANONYMOUS");
         assert!(shown.payload.is_none());

@@ -215,7 +215,8 @@ impl Sites {
         for (place, settings) in settings.into_iter().enumerate() {
             match Site::new(settings) {
                 Ok(site) => {
-                    faults.extend(made.add(site).into_iter().map(|error| (place, ("hosts", error))))
+                    let taken = made.add(site).into_iter();
+                    faults.extend(taken.map(|error| (place, ("hosts", error))));
                 }
                 Err(found) => faults.extend(found.into_iter().map(|fault| (place, fault))),
             }

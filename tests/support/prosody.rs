@@ -52,9 +52,7 @@ impl Prosody {
         for name in ["ticket.secret", "vestibule.secret"] {
             fs::write(folder.path().join(name), SECRET).expect("a secret");
         }
-        let shipped = repository().join("examples/demo/prosody.cfg.lua");
-        let config = format!("Include '{}'\n{lua}\n", shipped.display());
-        fs::write(folder.path().join("prosody.cfg.lua"), config).expect("a configuration");
+        write_configuration(folder.path(), lua);
 
         // A port that was free a moment ago may be somebody else's by now.
         for _ in 0..5 {
@@ -126,10 +124,23 @@ impl Prosody {
         line_with(&self.log, words).await
     }
 
+    /// Puts other lines of Lua behind the demo's configuration, and makes it read them.
+    pub(crate) async fn configure(&self, lua: &str) {
+        write_configuration(self.folder.path(), lua);
+        self.reload().await;
+    }
+
     /// Makes it read its configuration again, as `prosodyctl reload` does.
     pub(crate) async fn reload(&self) {
+        let reloads = |log: &[String]| {
+            log.iter().filter(|line| line.contains("Reloading configuration")).count()
+        };
+        let before = reloads(&self.log.borrow());
         self.signal("HUP").await;
-        self.logged(&["Reloading configuration file"]).await;
+        // It logs this, reads, and only then serves its clients again.
+        let mut log = self.log.clone();
+        let reloaded = timeout(PATIENCE, log.wait_for(|log| reloads(log) > before)).await;
+        assert!(reloaded.is_ok_and(|log| log.is_ok()), "prosody did not reload");
     }
 
     /// Sends it a signal, such as `HUP`.
@@ -195,6 +206,12 @@ async fn line_with(log: &watch::Receiver<Vec<String>>, words: &[&str]) -> String
         log.borrow().join("\n")
     );
     find(&log.borrow()).expect("it was just found")
+}
+
+fn write_configuration(folder: &Path, lua: &str) {
+    let shipped = repository().join("examples/demo/prosody.cfg.lua");
+    let text = format!("Include '{}'\n{lua}\n", shipped.display());
+    fs::write(folder.join("prosody.cfg.lua"), text).expect("a configuration");
 }
 
 fn free_address() -> SocketAddr {

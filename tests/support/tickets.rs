@@ -11,6 +11,7 @@ use crate::support::prosody::Prosody;
 use crate::support::xmpp::Answer;
 use crate::support::xmpp::Client;
 use crate::support::xmpp::SUCCESS;
+use crate::support::xmpp::failure;
 use crate::support::xmpp::plain;
 
 /// A good ticket.
@@ -62,7 +63,7 @@ pub(crate) async fn refused(
     reason: &str,
 ) {
     let answer = show(prosody, domain, username, ticket).await;
-    assert_eq!(answer, Answer::Failure("not-authorized".to_owned()));
+    assert_eq!(answer, failure("not-authorized"));
     let name = format!("{}@{domain}", username.to_lowercase());
     prosody.logged(&["auth_vestibule", "info", "Refused a ticket for", &name, reason]).await;
 }

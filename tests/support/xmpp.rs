@@ -135,6 +135,11 @@ pub(crate) fn plain(authzid: &str, username: &str, password: &str) -> Vec<u8> {
     format!("{authzid}\0{username}\0{password}").into_bytes()
 }
 
+/// Not signed in, for this condition.
+pub(crate) fn failure(condition: &str) -> Answer {
+    Answer::Failure(condition.to_owned())
+}
+
 fn auth(mechanism: &str, message: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(message);
     format!("<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>")

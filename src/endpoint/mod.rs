@@ -1,0 +1,142 @@
+//! One file per URL, and what they share: the edge they stand on, and the ways to say no.
+
+pub mod admission;
+pub mod websocket;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::pass::ticket;
+use crate::session;
+use crate::site::Sites;
+use crate::upstream::login::Gate;
+use crate::visitor::Visitors;
+
+/// The body of an answer: whole or streamed.
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>;
+
+/// What every endpoint stands on.
+#[derive(Debug)]
+pub struct Edge {
+    /// The websites.
+    pub sites: Sites,
+    /// What tells their visitors apart.
+    pub visitors: Visitors,
+    /// The way to the XMPP servers.
+    pub gate: Gate,
+    /// How tickets are made.
+    pub tickets: ticket::Settings,
+    /// The bounds of WebSocket sessions.
+    pub websocket: Arc<session::websocket::Settings>,
+    /// Every session and whatever else outlives its request; awaited at the end.
+    pub tasks: TaskTracker,
+    /// Cancelled when the edge goes down.
+    pub shutdown: CancellationToken,
+}
+
+/// A request that is refused with a status; the browser is told no more than it may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 400: not what this URL is for, in these words.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// 403: a page of another site speaks.
+    #[error("this origin may not use this address")]
+    ForeignOrigin,
+    /// 403: the visitor may not enter.
+    #[error("sign in to the site first")]
+    NotWelcome,
+    /// 404: nothing is here.
+    #[error("nothing is here")]
+    NotFound,
+    /// 405: not with this method; these are allowed.
+    #[error("not with this method")]
+    Method(&'static str),
+    /// 413: more bytes than the bound.
+    #[error("the request is too large")]
+    TooLarge,
+    /// 421: no site of ours has this host name.
+    #[error("no site has this host name")]
+    NoSite,
+    /// 426: this URL speaks WebSocket.
+    #[error("this address speaks WebSocket")]
+    UpgradeRequired,
+    /// 502: the site's web server does not answer as one does.
+    #[error("the site does not answer")]
+    BadGateway,
+    /// 503: come back in a moment.
+    #[error("not just now")]
+    Unavailable,
+}
+
+impl Refusal {
+    /// The status (RFC 9110 §15).
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::ForeignOrigin | Self::NotWelcome => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::BadGateway => StatusCode::BAD_GATEWAY,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The whole answer.
+    #[must_use]
+    pub fn response(self) -> Response<Body> {
+        let mut response = text(self.status(), &format!("{self}\n"));
+        let headers = response.headers_mut();
+        match self {
+            Self::Method(allowed) => set(headers, header::ALLOW, HeaderValue::from_static(allowed)),
+            Self::UpgradeRequired => {
+                set(headers, header::UPGRADE, HeaderValue::from_static("websocket"))
+            }
+            Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
+            Self::BadRequest(_)
+            | Self::ForeignOrigin
+            | Self::NotWelcome
+            | Self::NotFound
+            | Self::TooLarge
+            | Self::NoSite
+            | Self::BadGateway => {}
+        }
+        response
+    }
+}
+
+/// An answer in plain text that nobody keeps.
+#[must_use]
+pub fn text(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(whole(text.to_owned()));
+    *response.status_mut() = status;
+    set(
+        response.headers_mut(),
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    set(response.headers_mut(), header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A body that is there at once.
+#[must_use]
+pub fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    headers.insert(name, value);
+}

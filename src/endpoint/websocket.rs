@@ -1,0 +1,134 @@
+//! `/xmpp-websocket` (RFC 7395): the visitor is signed in before the 101, so that whatever fails, fails before features.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tracing::debug;
+
+use crate::browser::Browser;
+use crate::endpoint::admission::{Admitted, NotAdmitted, admit};
+use crate::endpoint::{Body, Edge, Refusal, whole};
+use crate::origin;
+use crate::protocol::jid::Domain;
+use crate::protocol::login::Goal;
+use crate::session::websocket::{Arrival, Entry, Subject, run};
+use crate::site::Site;
+use crate::visitor::Visitors;
+
+/// Answers an upgrade; the session goes on in a task of its own.
+///
+/// # Errors
+/// A [`Refusal`] before anything is looked up. Whatever goes wrong later is told in XMPP behind the 101: any other status
+/// makes Converse knock a dozen times in eight seconds.
+pub async fn upgrade(
+    edge: &Arc<Edge>,
+    site: &Arc<Site>,
+    mut request: Request<Incoming>,
+    address: IpAddr,
+) -> Result<Response<Body>, Refusal> {
+    let accept = accept_key(&request)?;
+    let allowed =
+        origin::check(request.headers(), site, Visitors::uses_cookie(site, request.headers()));
+    if let Err(refused) = &allowed {
+        debug!(site = site.name, %address, %refused, "upgrade refused");
+        return Err(Refusal::ForeignOrigin);
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let hold = edge.gate.settings().hold;
+    let admitted = admit(edge, site, (request.headers(), address), &Goal::Features, hold).await;
+
+    let mut response = switching_protocols(accept);
+    let domain = own_domain(site)?;
+    let (entry, visitor) = match admitted {
+        Ok(Admitted { seen, who, domain, resumable, stream, name }) => {
+            if let Some(cookie) = seen.set_cookie {
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
+            (Entry::Admitted { stream, who, domain, resumable }, name)
+        }
+        Err(NotAdmitted::NotWelcome) => (Entry::Denied { domain }, "nobody".to_owned()),
+        Err(NotAdmitted::Unavailable) => (Entry::Unavailable { domain }, "unknown".to_owned()),
+    };
+    let subject = Subject { site: site.name.clone(), visitor, address };
+    edge.tasks.spawn(arrive(edge.clone(), upgraded, entry, subject));
+    Ok(response)
+}
+
+/// Ends with the session's login; the relay behind it is a task of its own.
+async fn arrive(edge: Arc<Edge>, upgraded: OnUpgrade, entry: Entry, subject: Subject) {
+    let upgraded = match upgraded.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return debug!(%error, "the browser left before its upgrade was done"),
+    };
+    let Some((browser, read_ahead)) = taken_from_http(upgraded) else { return };
+    let arrival = Arrival { browser, read_ahead, entry, subject };
+    run(arrival, edge.websocket.clone(), edge.tasks.clone(), edge.shutdown.clone()).await;
+}
+
+/// The connection itself, with hyper gone from it, and what hyper has read of it already.
+fn taken_from_http(upgraded: Upgraded) -> Option<(Browser, Bytes)> {
+    // The listeners serve nothing but browsers.
+    let parts = upgraded.downcast::<TokioIo<Browser>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}
+
+/// Checks the opening handshake (RFC 6455 §4.2.1, RFC 7395 §3.1); the value of `Sec-WebSocket-Accept`.
+fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> {
+    if request.method() != Method::GET {
+        return Err(Refusal::Method("GET"));
+    }
+    let headers = request.headers();
+    if !lists(headers, &header::UPGRADE, "websocket")
+        || !lists(headers, &header::CONNECTION, "upgrade")
+    {
+        return Err(Refusal::UpgradeRequired);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refusal::BadRequest("Sec-WebSocket-Version: 13 is spoken here"));
+    }
+    if !lists(headers, &header::SEC_WEBSOCKET_PROTOCOL, "xmpp") {
+        return Err(Refusal::BadRequest("Sec-WebSocket-Protocol: xmpp is spoken here (RFC 7395)"));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if BASE64_STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
+        return Err(Refusal::BadRequest("Sec-WebSocket-Key is missing or malformed"));
+    }
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &[key, ACCEPT_SUFFIX].concat());
+    HeaderValue::from_str(&BASE64_STANDARD.encode(hash))
+        .map_err(|_| Refusal::BadRequest("Sec-WebSocket-Key"))
+}
+
+/// Whether a header, a comma-separated list in one or more fields, names `wanted`.
+fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let fields = headers.get_all(name).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
+}
+
+fn switching_protocols(accept: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(whole(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("xmpp"));
+    response
+}
+
+/// The domain that a stream claims to be of before the edge knows better.
+fn own_domain(site: &Site) -> Result<Domain, Refusal> {
+    let home = site.registered.as_ref().or(site.guests.as_ref());
+    home.map(|home| home.domain.clone()).ok_or(Refusal::NotFound)
+}
+
+/// What RFC 6455 §1.3 hashes behind the key.
+const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -1,0 +1,6 @@
+//! Listening, accepting, HTTP, and the way from a path to its endpoint.
+
+pub mod accept;
+pub mod forwarded;
+pub mod listen;
+pub mod router;

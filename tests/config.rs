@@ -1,0 +1,65 @@
+//! What administrators write into `proxy.toml`, and what they are told.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use vestibule::config::Config;
+
+fn examples(kind: &str) -> Vec<PathBuf> {
+    let folder = Path::new("tests/config").join(kind);
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn accepted_files_are_accepted() {
+    let mut files = examples("accepted");
+    files.push(PathBuf::from("proxy.toml"));
+
+    for file in files {
+        if let Err(problems) = Config::load(&file) {
+            panic!("{problems}");
+        }
+    }
+}
+
+/// Each refused file begins with what is told about it: `# line: key: message`, one line per problem; a message that
+/// ends in `…` goes on.
+#[test]
+fn refused_files_are_refused_with_every_problem_by_line_and_key() {
+    for file in examples("refused") {
+        let name = file.display();
+        let text = fs::read_to_string(&file).unwrap();
+        let expected: Vec<String> = text
+            .lines()
+            .map_while(|line| line.strip_prefix("# "))
+            .map(|told| format!("{name}:{told}"))
+            .collect();
+
+        let Err(problems) = Config::load(&file) else { panic!("{name} is accepted") };
+
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), expected.len(), "{name}: {told:#?}");
+        for (told, expected) in told.iter().zip(&expected) {
+            match expected.strip_suffix('…') {
+                Some(beginning) => assert!(told.starts_with(beginning), "{told}"),
+                None => assert_eq!(told, expected),
+            }
+        }
+    }
+}
+
+#[test]
+fn file_that_is_not_there_is_named() {
+    let problems = Config::load(Path::new("/nowhere/proxy.toml")).unwrap_err();
+
+    assert!(
+        problems.to_string().starts_with("/nowhere/proxy.toml: cannot be read: No such file"),
+        "{problems}"
+    );
+}
