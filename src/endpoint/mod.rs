@@ -1,6 +1,8 @@
 //! One file per URL, and what they share: the edge they stand on, and the ways to say no.
 
 pub mod admission;
+pub mod bosh;
+pub mod prebind;
 pub mod websocket;
 
 use std::error::Error as StdError;
@@ -15,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::pass::ticket;
+use crate::protocol::jid::Domain;
 use crate::session;
-use crate::site::Sites;
+use crate::site::{Site, Sites};
 use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 
@@ -36,6 +39,10 @@ pub struct Edge {
     pub tickets: ticket::Settings,
     /// The bounds of WebSocket sessions.
     pub websocket: Arc<session::websocket::Settings>,
+    /// The BOSH sessions.
+    pub bosh: session::bosh::Sessions,
+    /// The bounds of `/prebind`.
+    pub prebind: prebind::Settings,
     /// Every session and whatever else outlives its request; awaited at the end.
     pub tasks: TaskTracker,
     /// Cancelled when the edge goes down.
@@ -115,6 +122,12 @@ impl Refusal {
         }
         response
     }
+}
+
+/// The domain that a stream claims to be of before the edge knows better.
+fn own_domain(site: &Site) -> Result<Domain, Refusal> {
+    let home = site.registered.as_ref().or(site.guests.as_ref());
+    home.map(|home| home.domain.clone()).ok_or(Refusal::NotFound)
 }
 
 /// An answer in plain text that nobody keeps.

@@ -8,7 +8,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use tracing::debug;
 
-use crate::endpoint::{Body, Edge, Refusal, websocket};
+use crate::endpoint::{Body, Edge, Refusal, bosh, prebind, websocket};
 use crate::server::forwarded::{Neighbour, Proxy, source};
 use crate::site::Site;
 use crate::site::settings::Checked;
@@ -61,6 +61,8 @@ impl Router {
     ) -> Result<Response<Body>, Refusal> {
         match request.uri().path() {
             "/xmpp-websocket" => websocket::upgrade(&self.edge, site, request, address).await,
+            "/http-bind" => bosh::answer(&self.edge, site, request, address).await,
+            "/prebind" => prebind::answer(&self.edge, site, request, address).await,
             _ => Err(Refusal::NotFound),
         }
     }

@@ -80,6 +80,12 @@ impl Sessions {
         &self.settings
     }
 
+    /// Whether there is room for one more, before anybody is signed in for it.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.registry.len() < self.settings.sessions
+    }
+
     /// Takes a place for a session.
     ///
     /// # Errors
