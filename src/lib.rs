@@ -23,3 +23,5 @@ pub mod endpoint;
 pub mod server;
 
 pub mod config;
+
+pub mod gateway;

@@ -1,2 +1,160 @@
-//! The command line.
-fn main() {}
+//! The command line: arguments, `proxy.toml`, logging, run until a signal, exit code.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use vestibule::config::Config;
+use vestibule::config::log::{Format, Log};
+use vestibule::gateway::Gateway;
+
+/// The edge between the web and an XMPP server: a visitor of a site is already signed in to its chat.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or ctrl-c.
+    Run {
+        /// The configuration.
+        #[arg(short, long, value_name = "FILE", default_value = "proxy.toml")]
+        config: PathBuf,
+    },
+    /// Say what is wrong with the configuration, by file, line and key; exit code 78 if anything is.
+    Check {
+        /// The configuration.
+        #[arg(short, long, value_name = "FILE", default_value = "proxy.toml")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Check { config } => check(&config),
+    }
+}
+
+fn check(path: &Path) -> ExitCode {
+    match Config::load(path) {
+        Ok(config) => {
+            say(&format!("{} is good: {}", path.display(), count(config.sites.iter().count())));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            complain(&problems);
+            EX_CONFIG.into()
+        }
+    }
+}
+
+fn run(path: &Path) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            complain(&problems);
+            return EX_CONFIG.into();
+        }
+    };
+    if config.sites.is_empty() {
+        complain(&format!("{} has no site yet. {HOW_TO_WRITE_A_SITE}", path.display()));
+        return EX_CONFIG.into();
+    }
+    start_log(&config.settings.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("the runtime does not start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let gateway = match Gateway::bind(config).await {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            let causes =
+                std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+            complain(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+            return EX_CONFIG.into();
+        }
+    };
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        complain(&"signals cannot be awaited");
+        return ExitCode::FAILURE;
+    };
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    gateway.run(told).await;
+    ExitCode::SUCCESS
+}
+
+/// Events go to standard error; `RUST_LOG`, where it is set, says which instead of `level`.
+fn start_log(log: &Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        // Other people's crates speak of what is theirs; what is ours to know of them is in our own events.
+        EnvFilter::new(format!("warn,vestibule={}", tracing::Level::from(log.level)))
+    });
+    let events = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match log.format {
+        Format::Text => events.with_ansi(io::stderr().is_terminal()).init(),
+        Format::Json => events.json().init(),
+    }
+}
+
+fn count(sites: usize) -> String {
+    match sites {
+        0 => "no site yet, which `run` will ask for".to_owned(),
+        1 => "one site".to_owned(),
+        more => format!("{more} sites"),
+    }
+}
+
+fn say(text: &str) {
+    // Nobody listening is no failure.
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn complain(problem: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "vestibule: {problem}");
+}
+
+/// A configuration that cannot be used (sysexits.h).
+const EX_CONFIG: u8 = 78;
+
+const HOW_TO_WRITE_A_SITE: &str = "Write at least:
+
+[[site]]
+hosts = [\"www.example.org\"]              # the host names of your site
+
+[site.registered]                        # where members are at home
+domain = \"xmpp.example.org\"
+upstream = \"127.0.0.1:5222\"              # the client port of the XMPP server
+secret = { file = \"ticket.secret\" }      # shared with the server's module, docs/prosody.md
+
+[site.guests]                            # where guests are; or without_session = \"refuse\" in [[site]]
+domain = \"guest.example.org\"
+upstream = \"127.0.0.1:5222\"
+secret = { file = \"ticket.secret\" }
+
+[site.session.whois]                     # how the site says who a visitor is; or [site.session.jwt]
+url = \"http://127.0.0.1:8080/chat/whois\"
+secret = \"…\"
+cookies = [\"PHPSESSID\"]
+
+proxy.toml, as it is shipped, explains every key.";

@@ -13,11 +13,15 @@ use serde::Deserialize;
 use crate::config::log::Log;
 use crate::config::reading::Reading;
 use crate::outbound;
+use crate::pass::ticket;
+use crate::server::accept;
 use crate::server::listen;
+use crate::session;
 use crate::site;
 use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
+use crate::upstream;
 use crate::visitor::guest;
 use crate::visitor::whois;
 
@@ -43,8 +47,17 @@ pub struct Settings {
     pub guests: guest::Settings,
     /// What is logged.
     pub log: Log,
+    /// What XMPP servers are shown for a visitor.
+    pub ticket: ticket::Settings,
+    /// How XMPP servers are dealt with.
+    pub upstream: upstream::settings::Settings,
+    /// The bounds of connections and requests.
+    pub http: accept::Settings,
+    /// Sessions over WebSocket.
+    pub websocket: session::websocket::Settings,
     /// Our own HTTP requests.
     pub outbound: outbound::Settings,
+    /// What goes to a site's own web server.
     /// Asking a site who a visitor is.
     pub whois: whois::Settings,
     /// The websites; [`Config::sites`] has what becomes of them.

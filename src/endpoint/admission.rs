@@ -1,7 +1,6 @@
 //! Letting a visitor in: who it is, what the server is shown, and the sign-in, within one hold.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -10,11 +9,10 @@ use tracing::warn;
 
 use crate::endpoint::Edge;
 use crate::pass::Pass;
-use crate::pass::ticket::Mint;
 use crate::protocol::jid::{Domain, Jid, Localpart};
 use crate::protocol::login::Goal;
 use crate::protocol::welcome::{Resumable, Who};
-use crate::site::{Proof, Site, XmppDomain};
+use crate::site::{Site, XmppDomain};
 use crate::upstream::login::{Stream, Target};
 use crate::visitor::{self, Freshness, Seen, Visitor};
 
@@ -105,18 +103,13 @@ fn place(edge: &Edge, site: &Site, visitor: &Visitor) -> Option<(Target, Who, Re
 }
 
 fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Resumable) {
-    let (pass, expected, resumable) = match &home.pass {
-        Proof::Ticket(secret) => (
-            Pass::Ticket {
-                mint: Arc::new(Mint::new(secret, edge.tickets.lifetime)),
-                localpart: localpart.clone(),
-                domain: home.domain.clone(),
-            },
-            Some(Jid::bare(localpart.clone(), home.domain.clone())),
-            Resumable::Yes,
-        ),
+    let pass = Pass::new(home, localpart.clone(), &edge.tickets);
+    let (expected, resumable) = match &pass {
+        Pass::Ticket { .. } => {
+            (Some(Jid::bare(localpart.clone(), home.domain.clone())), Resumable::Yes)
+        }
         // A new anonymous login is a new JID, so there is nothing to come back to.
-        Proof::Anonymous => (Pass::Anonymous, None, Resumable::No),
+        Pass::Anonymous => (None, Resumable::No),
     };
     (
         Target { address: home.upstream.clone(), domain: home.domain.clone(), pass, expected },
