@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::endpoint::Edge;
+use crate::endpoint::backend::Backend;
 use crate::outbound;
 use crate::server::accept::{self, Listener, accept, drained};
 use crate::server::router::Router;
@@ -75,9 +76,11 @@ impl Gateway {
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
         let edge = Edge {
             sites,
-            visitors: Visitors::new(guests, settings.whois, client.clone()),
+            backend: Backend::new(client, visitors.clone(), settings.backend),
+            visitors,
             gate: Gate::new(settings.upstream),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),

@@ -1,5 +1,7 @@
 //! What administrators write into `proxy.toml`, and what they are told.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::config::log::Log;
 use crate::config::reading::Reading;
+use crate::endpoint::backend;
 use crate::endpoint::prebind;
 use crate::outbound;
 use crate::pass::ticket;
@@ -64,6 +65,7 @@ pub struct Settings {
     /// Our own HTTP requests.
     pub outbound: outbound::Settings,
     /// What goes to a site's own web server.
+    pub backend: backend::Settings,
     /// Asking a site who a visitor is.
     pub whois: whois::Settings,
     /// The websites; [`Config::sites`] has what becomes of them.

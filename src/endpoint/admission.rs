@@ -1,6 +1,7 @@
 //! Letting a visitor in: who it is, what the server is shown, and the sign-in, within one hold.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -48,7 +49,7 @@ pub enum NotAdmitted {
 /// [`NotAdmitted`], which is no fault of the visitor's but for [`NotAdmitted::NotWelcome`].
 pub async fn admit(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     (headers, address): (&HeaderMap, IpAddr),
     goal: &Goal,
     hold: Duration,
@@ -71,7 +72,7 @@ pub async fn admit(
 /// Who sent the request; while the site cannot say, it is asked again.
 async fn recognise(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     (headers, address): (&HeaderMap, IpAddr),
     end: Instant,
 ) -> Result<Seen, NotAdmitted> {

@@ -1,6 +1,7 @@
 //! `/http-bind` (XEP-0124): a request is read, its session found, and its answer awaited.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ use crate::visitor::{self, Freshness, Visitors};
 /// A [`Refusal`] for a foreign origin or another method; everything else is told in XML, or by a dressed 503.
 pub async fn answer(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<HttpBody>, Refusal> {
@@ -72,7 +73,7 @@ pub(super) fn preflight(allowed: &Allowed) -> Response<HttpBody> {
 
 async fn posted(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<HttpBody>, Refusal> {
@@ -99,7 +100,7 @@ async fn posted(
 /// A request of a session that is there, or is not for this visitor, which is told in the same words.
 async fn known(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     (headers, address): (&HeaderMap, IpAddr),
     sid: &str,
     body: Body,
@@ -119,7 +120,7 @@ async fn known(
 /// A request that begins a session: the visitor is signed in before it is answered.
 async fn new(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     (headers, address): (&HeaderMap, IpAddr),
     body: Body,
 ) -> Result<Response<HttpBody>, Refusal> {
@@ -177,6 +178,9 @@ fn xml(body: Bytes) -> Response<HttpBody> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// Where BOSH is spoken.
+pub const PATH: &str = "/http-bind";
 
 /// How long a request may take to arrive.
 const READ: Duration = Duration::from_secs(30);

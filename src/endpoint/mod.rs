@@ -1,21 +1,22 @@
 //! One file per URL, and what they share: the edge they stand on, and the ways to say no.
 
 pub mod admission;
+pub mod backend;
 pub mod bosh;
+pub mod host_meta;
 pub mod prebind;
 pub mod websocket;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::endpoint::backend::Backend;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
 use crate::session;
@@ -24,7 +25,7 @@ use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 
 /// The body of an answer: whole or streamed.
-pub type Body = UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>;
+pub type Body = crate::outbound::Body;
 
 /// What every endpoint stands on.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ pub struct Edge {
     /// The websites.
     pub sites: Sites,
     /// What tells their visitors apart.
-    pub visitors: Visitors,
+    pub visitors: Arc<Visitors>,
+    /// The rest of the sites.
+    pub backend: Backend,
     /// The way to the XMPP servers.
     pub gate: Gate,
     /// How tickets are made.

@@ -1,6 +1,7 @@
 //! `/prebind`: signs the visitor in and binds before the page asks, and says where to go on from.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -49,7 +50,7 @@ struct Prebound {
 /// A [`Refusal`] for a foreign origin or another method; what comes later is dressed for the page.
 pub async fn answer(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
@@ -68,7 +69,7 @@ pub async fn answer(
 
 async fn prebind(
     edge: &Edge,
-    site: &Site,
+    site: &Arc<Site>,
     headers: &HeaderMap,
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
@@ -106,3 +107,6 @@ fn fresh_resource() -> Result<String, Refusal> {
     rand::fill(&mut bytes).map_err(|_| Refusal::Unavailable)?;
     Ok(format!("web-{:016x}", u64::from_be_bytes(bytes)))
 }
+
+/// Where a page asks.
+pub const PATH: &str = "/prebind";

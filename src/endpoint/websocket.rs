@@ -23,6 +23,9 @@ use crate::session::websocket::{Arrival, Entry, Subject, run};
 use crate::site::Site;
 use crate::visitor::Visitors;
 
+/// Where browsers find it, as the world expects it (XEP-0156 tells).
+pub const PATH: &str = "/xmpp-websocket";
+
 /// Answers an upgrade; the session goes on in a task of its own.
 ///
 /// # Errors

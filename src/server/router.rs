@@ -1,6 +1,5 @@
 //! The way of a request: who it is for, where it comes from, and the endpoint of its path.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -8,9 +7,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use tracing::debug;
 
-use crate::endpoint::{Body, Edge, Refusal, bosh, prebind, websocket};
-use crate::server::forwarded::{Neighbour, Proxy, source};
-use crate::site::Site;
+use crate::endpoint::{Body, Edge, Refusal, bosh, host_meta, prebind, websocket};
+use crate::server::forwarded::{Neighbour, Proxy, Source, source};
 use crate::site::settings::Checked;
 
 /// Leads requests to their endpoints.
@@ -43,9 +41,9 @@ impl Router {
         join_cookies(request.headers_mut());
         let source = source(neighbour, https, request.headers(), &self.trusted_proxies);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answered = match self.site(&request) {
-            Ok(site) => self.endpoint(&site, request, source.address).await,
-            Err(refusal) => Err(refusal),
+        let answered = match host(&request) {
+            Some(host) => self.endpoint(&host, request, source).await,
+            None => Err(Refusal::NoSite),
         };
         answered.unwrap_or_else(|refusal| {
             debug!(%method, path, %refusal, "request refused");
@@ -55,31 +53,40 @@ impl Router {
 
     async fn endpoint(
         &self,
-        site: &Arc<Site>,
+        host: &str,
         request: Request<Incoming>,
-        address: IpAddr,
+        from: Source,
     ) -> Result<Response<Body>, Refusal> {
+        let sites = &self.edge.sites;
         match request.uri().path() {
-            "/xmpp-websocket" => websocket::upgrade(&self.edge, site, request, address).await,
-            "/http-bind" => bosh::answer(&self.edge, site, request, address).await,
-            "/prebind" => prebind::answer(&self.edge, site, request, address).await,
-            _ => Err(Refusal::NotFound),
+            host_meta::XML => {
+                return host_meta::site(sites, host)
+                    .map(|site| host_meta::xml(site, host))
+                    .ok_or(Refusal::NoSite);
+            }
+            host_meta::JSON => {
+                return host_meta::site(sites, host)
+                    .map(|site| host_meta::json(site, host))
+                    .ok_or(Refusal::NoSite);
+            }
+            _ => {}
+        }
+        let site = sites.by_host(host).ok_or(Refusal::NoSite)?;
+        match request.uri().path() {
+            websocket::PATH => websocket::upgrade(&self.edge, site, request, from.address).await,
+            bosh::PATH => bosh::answer(&self.edge, site, request, from.address).await,
+            prebind::PATH => prebind::answer(&self.edge, site, request, from.address).await,
+            _ => Ok(self.edge.backend.answer(site, request, from.address, from.https).await),
         }
     }
+}
 
-    /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
-    fn site(&self, request: &Request<Incoming>) -> Result<Arc<Site>, Refusal> {
-        let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
-        let host = || {
-            request
-                .headers()
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok())
-                .map(str::to_owned)
-        };
-        let named = authority.or_else(host).ok_or(Refusal::NoSite)?;
-        self.edge.sites.by_host(&named).cloned().ok_or(Refusal::NoSite)
-    }
+/// What the request calls us: `:authority`, or `Host` (RFC 9110 §7.2).
+fn host(request: &Request<Incoming>) -> Option<String> {
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    authority.or_else(|| {
+        request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned)
+    })
 }
 
 /// HTTP/2 may send each cookie in a field of its own (RFC 9113 §8.2.3); whoever reads them next knows one field.

@@ -7,6 +7,7 @@ pub mod whois;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -112,7 +113,7 @@ impl Visitors {
     /// [`Error::NotWelcome`] and [`Error::Unavailable`].
     pub async fn of(
         &self,
-        site: &Site,
+        site: &Arc<Site>,
         headers: &HeaderMap,
         address: IpAddr,
         freshness: Freshness,
@@ -197,4 +198,98 @@ struct Said {
     groups: Vec<String>,
     #[serde(default)]
     session_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header;
+
+    use super::*;
+    use crate::outbound;
+
+    fn visitors() -> Visitors {
+        let folder = tempfile::tempdir().unwrap();
+        let settings =
+            guest::Settings { key_file: folder.path().join("key"), ..Default::default() };
+        let client = Client::new(&outbound::Settings::default());
+        Visitors::new(guest::Key::load(&settings).unwrap(), whois::Settings::default(), client)
+    }
+
+    fn site(without_session: &str) -> Arc<Site> {
+        let text = format!(
+            "hosts = ['a.example']
+             without_session = '{without_session}'
+             [registered]
+             domain = 'xmpp.example.org'
+             upstream = '127.0.0.1:5222'
+             secret = 'shared'
+             [guests]
+             domain = 'guest.example.org'
+             upstream = '127.0.0.1:5222'
+             secret = 'shared'
+             [session.jwt]
+             cookie = 'session'
+             secret = 'between us'"
+        );
+        Arc::new(crate::site::tests::site(&text).unwrap())
+    }
+
+    fn headers(cookie: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(cookie).unwrap())])
+    }
+
+    async fn of(visitors: &Visitors, site: &Arc<Site>, cookie: &str) -> Result<Seen, Error> {
+        let address = IpAddr::from([192, 0, 2, 7]);
+        visitors.of(site, &headers(cookie), address, Freshness::NewSession).await
+    }
+
+    #[tokio::test]
+    async fn guest_is_new_once_and_proven_by_the_cookie_from_then_on() {
+        let (visitors, site) = (visitors(), site("guest"));
+
+        let first = of(&visitors, &site, "session=broken").await.unwrap();
+        let set_cookie = first.set_cookie.unwrap();
+        let cookie = set_cookie.to_str().unwrap().split(';').next().unwrap();
+        let second = of(&visitors, &site, cookie).await.unwrap();
+        let other = of(&visitors, &site, "").await.unwrap();
+
+        assert!(!first.proven);
+        assert!(second.proven);
+        assert_eq!(second.set_cookie, None);
+        assert_eq!(first.visitor, second.visitor);
+        assert_ne!(first.visitor, other.visitor);
+    }
+
+    #[tokio::test]
+    async fn visitor_without_a_session_is_refused_where_guests_are_not_welcome() {
+        let refused = of(&visitors(), &site("refuse"), "session=broken").await;
+
+        assert_eq!(refused.unwrap_err(), Error::NotWelcome);
+    }
+
+    #[test]
+    fn only_cookies_that_say_who_a_visitor_is_are_used() {
+        let site = site("guest");
+
+        for (cookie, uses) in [
+            ("session=1", true),
+            ("theme=dark; __Host-vestibule-guest=x", true),
+            ("theme=dark", false),
+            ("", false),
+        ] {
+            assert_eq!(Visitors::uses_cookie(&site, &headers(cookie)), uses, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn member_is_the_same_whatever_else_the_site_says() {
+        let member = |name: &str, nick: Option<&str>| {
+            let localpart = Localpart::parse(name).unwrap();
+            let nick = nick.map(ToOwned::to_owned);
+            Visitor::Member(Member { localpart, nick, groups: Vec::new(), session_id: None })
+        };
+
+        assert_eq!(member("bob", Some("Bob")), member("bob", None));
+        assert_ne!(member("bob", None), member("charlie", None));
+    }
 }

@@ -74,7 +74,7 @@ impl Default for Settings {
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// Whose visitor it is.
-    pub site: &'a Site,
+    pub site: &'a Arc<Site>,
     /// Where and how the site is asked.
     pub settings: &'a crate::site::settings::Whois,
     /// The cookies of the request.
@@ -214,25 +214,19 @@ impl Whois {
             return Found::Impossible;
         }
         let Some(request) = request(question, cookies) else { return Found::Impossible };
-        let asked = Instant::now();
-        let (landed, landing) = watch::channel(None);
-        flights.insert(key, Flight { asked, landing: landing.clone() });
-        self.take_off(key, asked, landed, request, Arc::new(question.site.clone()));
+        let flight = self.take_off(key, request, Arc::clone(question.site));
+        let landing = flight.landing.clone();
+        flights.insert(key, flight);
         Found::Flight(landing)
     }
 
     /// A task of its own lets a question outlive who asked first; its timeout ends it.
-    fn take_off(
-        &self,
-        key: Key,
-        asked: Instant,
-        landed: watch::Sender<Landing>,
-        request: Request<outbound::Body>,
-        site: Arc<Site>,
-    ) {
+    fn take_off(&self, key: Key, request: Request<outbound::Body>, site: Arc<Site>) -> Flight {
         let (client, known, turns) =
             (self.client.clone(), Arc::clone(&self.known), Arc::clone(&self.turns));
         let settings = self.settings.clone();
+        let asked = Instant::now();
+        let (landed, landing) = watch::channel(None);
         tokio::spawn(async move {
             let ask = async {
                 let _turn = turns.acquire().await.map_err(|_| Failure::Closed)?;
@@ -249,6 +243,7 @@ impl Whois {
             });
             known.land(key, &landed, answer);
         });
+        Flight { asked, landing }
     }
 }
 

@@ -11,5 +11,7 @@ pub(crate) mod bosh;
 pub(crate) mod gateway;
 pub(crate) mod prosody;
 pub(crate) mod scram;
+pub(crate) mod site;
 pub(crate) mod tickets;
+pub(crate) mod websocket;
 pub(crate) mod xmpp;

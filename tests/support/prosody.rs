@@ -67,6 +67,11 @@ impl Prosody {
     /// Kills it, as a crash would, and starts it again at the same address with the same data.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        self.restart_stopped().await;
+    }
+
+    /// Starts it again after [`stop`](Self::stop), at the same address with the same data.
+    pub(crate) async fn restart_stopped(&mut self) {
         let (child, log) =
             spawn(self.folder.path(), self.address).await.expect("its port is still free");
         self.child = child;
@@ -214,7 +219,8 @@ fn write_configuration(folder: &Path, lua: &str) {
     fs::write(folder.join("prosody.cfg.lua"), text).expect("a configuration");
 }
 
-fn free_address() -> SocketAddr {
+/// A port that was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
     let bound: io::Result<SocketAddr> =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     bound.expect("a free port")

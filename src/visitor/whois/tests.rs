@@ -55,7 +55,7 @@ impl Cms {
         self.questions.try_recv().is_err()
     }
 
-    fn site(&self) -> Site {
+    fn site(&self) -> Arc<Site> {
         let text = format!(
             "hosts = ['www.example.org']
              without_session = 'refuse'
@@ -69,7 +69,7 @@ impl Cms {
              cookies = ['PHPSESSID', 'PHPSESSIDCV']",
             self.url
         );
-        crate::site::tests::site(&text).unwrap()
+        Arc::new(crate::site::tests::site(&text).unwrap())
     }
 }
 
@@ -98,11 +98,11 @@ fn whois(settings: Settings) -> Arc<Whois> {
 /// Asks about a request with this `cookie` field, in a task of its own.
 fn ask(
     whois: &Arc<Whois>,
-    site: &Site,
+    site: &Arc<Site>,
     cookie: &str,
     freshness: Freshness,
 ) -> tokio::task::JoinHandle<Result<Option<Member>, Error>> {
-    let (whois, site) = (Arc::clone(whois), site.clone());
+    let (whois, site) = (Arc::clone(whois), Arc::clone(site));
     let mut headers = HeaderMap::new();
     headers.insert(header::COOKIE, cookie.parse().unwrap());
     headers.insert(header::USER_AGENT, "Firefox".parse().unwrap());

@@ -1,0 +1,276 @@
+//! The rest of the site: every URL that is not ours goes to its own web server, streamed both ways.
+
+use std::error::Error as StdError;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::Uri;
+use hyper::Version;
+use hyper::body;
+use hyper::body::Frame;
+use hyper::body::SizeHint;
+use hyper::header;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+
+use crate::endpoint::Body;
+use crate::outbound;
+use crate::outbound::Client;
+use crate::site::Site;
+use crate::visitor::Visitors;
+use crate::visitor::cookies;
+
+/// The bounds of what goes to a site's own web server: `[backend]`.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How long a request may take until its answer begins, an upload included.
+    #[serde(with = "humantime_serde")]
+    pub answer: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(300) }
+    }
+}
+
+/// The way to the sites' own web servers.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    client: Client,
+    visitors: Arc<Visitors>,
+    settings: Settings,
+}
+
+impl Backend {
+    /// Requests go out through `client`; what they may have changed about a visitor is dropped from `visitors`.
+    #[must_use]
+    pub fn new(client: Client, visitors: Arc<Visitors>, settings: Settings) -> Self {
+        Self { client, visitors, settings }
+    }
+
+    /// Brings a request to the site's own web server, and the answer back as soon as its head is there.
+    ///
+    /// `address` and `https` tell the server where the browser is; what the request says of that itself is dropped.
+    /// Without a server 404; where it cannot be reached 502, where it is silent 504.
+    pub async fn answer<B>(
+        &self,
+        site: &Arc<Site>,
+        request: Request<B>,
+        address: IpAddr,
+        https: bool,
+    ) -> Response<Body>
+    where
+        B: body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let Some(backend) = &site.backend else { return plain(StatusCode::NOT_FOUND) };
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+        let doubt = Doubt::about(&self.visitors, site, request.headers());
+        let path = request.uri().path().to_owned();
+        let Some(request) = outgoing(request, backend, address, https) else {
+            return plain(StatusCode::BAD_REQUEST);
+        };
+        let answered = tokio::time::timeout(self.settings.answer, self.client.send(request)).await;
+        if changes {
+            doubt.forget();
+        }
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                let cause = StdError::source(&error).map(ToString::to_string);
+                tracing::warn!(site = site.name, path, %error, cause, "the site's own web server cannot be reached");
+                return plain(StatusCode::BAD_GATEWAY);
+            }
+            Err(_) => {
+                tracing::warn!(site = site.name, path, "the site's own web server does not answer");
+                return plain(StatusCode::GATEWAY_TIMEOUT);
+            }
+        };
+        let (mut head, body) = response.into_parts();
+        remove_hop_by_hop(&mut head.headers);
+        // What the browser speaks with us is not what we speak with the server.
+        head.version = Version::default();
+        let body = body.map_err(Into::into).boxed_unsync();
+        if changes || cookies::are_set(&head.headers, site.cookies()) {
+            doubt.forget();
+            return Response::from_parts(head, Doubtful { body, doubt }.boxed_unsync());
+        }
+        Response::from_parts(head, body)
+    }
+}
+
+/// The request as the site's own web server gets it; nothing if it has no path or its host is no text.
+fn outgoing<B>(
+    request: Request<B>,
+    backend: &Uri,
+    address: IpAddr,
+    https: bool,
+) -> Option<Request<Body>>
+where
+    B: body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let (mut head, body) = request.into_parts();
+    // HTTP/2 has no Host.
+    let authority =
+        head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let host = head.headers.get(header::HOST).cloned().or(authority)?;
+    head.uri = Uri::builder()
+        .scheme(backend.scheme()?.clone())
+        .authority(backend.authority()?.clone())
+        .path_and_query(head.uri.path_and_query()?.clone())
+        .build()
+        .ok()?;
+    head.version = Version::HTTP_11;
+    // hyper waits for the browser's "continue" itself.
+    head.headers.remove(header::EXPECT);
+    remove_hop_by_hop(&mut head.headers);
+    remove_hearsay(&mut head.headers);
+    join_cookies(&mut head.headers);
+    // hyper writes what holds for the body, but leaves a POST without one without a length; some servers then say 411.
+    let length =
+        body.size_hint().exact().filter(|_| head.headers.contains_key(header::CONTENT_LENGTH));
+    head.headers.remove(header::CONTENT_LENGTH);
+    if let Some(length) = length {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let proto = if https { "https" } else { "http" };
+    head.headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&address.to_string()).ok()?);
+    head.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    head.headers.insert(X_FORWARDED_HOST, host.clone());
+    head.headers.insert(header::HOST, host);
+    Some(Request::from_parts(head, body.map_err(Into::into).boxed_unsync()))
+}
+
+/// Removes what is for one connection only (RFC 9110 §7.6.1).
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let listed = headers.get_all(header::CONNECTION).iter().filter_map(|field| field.to_str().ok());
+    let listed: Vec<HeaderName> = listed
+        .flat_map(|field| field.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in listed.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Removes what a browser says about where it is: only we and the proxies before us know.
+fn remove_hearsay(headers: &mut HeaderMap) {
+    let is_hearsay = |name: &HeaderName| {
+        name.as_str().starts_with("x-forwarded-")
+            || matches!(name.as_str(), "forwarded" | "x-real-ip" | "x-client-ip")
+    };
+    let hearsay: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hearsay(name)).cloned().collect();
+    for name in hearsay {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 splits cookies over several fields, which HTTP/1.1 does not allow (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let fields: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if fields.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&fields.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(outbound::whole(format!("{status}\n")));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// Which visitor the site may have changed its mind about.
+struct Doubt {
+    visitors: Arc<Visitors>,
+    site: Arc<Site>,
+    cookies: HeaderMap,
+}
+
+impl Doubt {
+    fn about(visitors: &Arc<Visitors>, site: &Arc<Site>, headers: &HeaderMap) -> Self {
+        let cookies = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .map(|field| (header::COOKIE, field.clone()))
+            .collect();
+        Self { visitors: Arc::clone(visitors), site: Arc::clone(site), cookies }
+    }
+
+    fn forget(&self) {
+        self.visitors.forget(&self.site, &self.cookies);
+    }
+}
+
+/// A body at whose end, or loss, is forgotten once more: PHP writes a session when its page is done.
+struct Doubtful {
+    body: Body,
+    doubt: Doubt,
+}
+
+impl Drop for Doubtful {
+    fn drop(&mut self) {
+        self.doubt.forget();
+    }
+}
+
+impl body::Body for Doubtful {
+    type Data = Bytes;
+    type Error = Box<dyn StdError + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What fits together as a site, and how it is found.
+
+use super::*;
+
+/// A site as `proxy.toml` has it, for the tests of every layer above.
+pub(crate) fn site(text: &str) -> Result<Site, Vec<Fault>> {
+    Site::new(toml::from_str(text).unwrap())
+}
+
+const GUESTS: &str = "
+    hosts = ['www.example.org', 'example.org']
+    [guests]
+    domain = 'guest.example.org'
+    upstream = '127.0.0.1:5222'
+    secret = 'shared'";
+
+fn sites(texts: &[&str]) -> Result<Sites, Vec<(usize, Fault)>> {
+    Sites::new(texts.iter().map(|text| toml::from_str(text).unwrap()).collect())
+}
+
+#[test]
+fn origins_default_to_https_and_each_host() {
+    let site = site(GUESTS).unwrap();
+
+    let origins: Vec<String> = site.origins.iter().map(ToString::to_string).collect();
+    assert_eq!(origins, ["https://www.example.org", "https://example.org"]);
+}
+
+#[test]
+fn guests_are_welcome_where_they_have_a_domain() {
+    assert_eq!(site(GUESTS).unwrap().without_session, WithoutSession::Guest);
+}
+
+#[test]
+fn site_is_found_by_its_host_whatever_case_and_port() {
+    let sites = sites(&[GUESTS]).unwrap();
+
+    for host in ["www.example.org", "WWW.Example.ORG:8443", "example.org."] {
+        assert_eq!(sites.by_host(host).unwrap().name, "www.example.org", "{host}");
+    }
+    for host in ["evil.example.org", "", ":443", "www.example.org.evil.org"] {
+        assert!(sites.by_host(host).is_none(), "{host}");
+    }
+}
+
+#[test]
+fn site_is_found_by_its_xmpp_domain() {
+    let sites = sites(&[GUESTS]).unwrap();
+
+    assert!(sites.by_xmpp_domain("guest.example.org:443").is_some());
+    assert!(sites.by_xmpp_domain("www.example.org").is_none());
+}
+
+#[test]
+fn host_of_two_sites_is_refused() {
+    let faults = sites(&[GUESTS, GUESTS]).unwrap_err();
+
+    let taken = |host: &str| (1, ("hosts", Error::HostTaken(host.to_owned())));
+    assert_eq!(faults, [taken("www.example.org"), taken("example.org")]);
+}
+
+#[test]
+fn address_is_the_allowed_origin_of_an_own_host() {
+    let text = GUESTS.replacen(
+        "[guests]",
+        "origins = ['https://pages.example.net', 'https://example.org:8443']\n[guests]",
+        1,
+    );
+    let site = site(&text).unwrap();
+
+    assert_eq!(site.address("example.org:8443").to_string(), "https://example.org:8443");
+    // An origin whose pages may speak is not a place where we are reached.
+    assert_eq!(site.address("pages.example.net").to_string(), "https://example.org:8443");
+    assert_eq!(site.address("guest.example.org").to_string(), "https://example.org:8443");
+}
+
+#[test]
+fn every_fault_of_a_site_is_told_at_once() {
+    let faults = site(
+        "hosts = ['a.example']
+         [registered]
+         domain = 'x.example'
+         upstream = 'localhost:5222'
+         pass = 'anonymous'
+         [guests]
+         domain = 'x.example'
+         upstream = 'localhost:5222'",
+    )
+    .unwrap_err();
+
+    let expected = [
+        ("registered", Error::NoSession),
+        ("registered.pass", Error::AnonymousMember),
+        ("guests", Error::NoSecret),
+        ("guests.domain", Error::SharedDomain),
+    ];
+    assert_eq!(faults, expected);
+}

@@ -1,0 +1,20 @@
+//! Converse.js 14, unmodified, in Chromium, on the demo site, before a real Prosody.
+
+mod support;
+
+use crate::support::site::Site;
+
+#[tokio::test]
+async fn bob_and_alice_meet_in_the_lobby_by_websocket() {
+    Site::start().await.visited_by("browser/meet.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_chat_working_by_websocket() {
+    Site::start().await.visited_by("browser/reload.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_websocket() {
+    Site::start().await.visited_by("browser/logout.mjs", &["websocket"]).await;
+}

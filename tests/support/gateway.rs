@@ -1,0 +1,138 @@
+//! The whole proxy in this process, on a port of its own, before a Prosody of the test's.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use jsonwebtoken::EncodingKey;
+use jsonwebtoken::Header;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use vestibule::config::Config;
+use vestibule::gateway::Gateway;
+
+use crate::support::prosody::GUESTS;
+use crate::support::prosody::MEMBERS;
+use crate::support::prosody::Prosody;
+
+/// The origin of the site's own pages.
+pub(crate) const ORIGIN: &str = "https://localhost";
+
+/// A running proxy; it goes down when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    folder: TempDir,
+    port: u16,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Before `prosody`, for one site whose members have a signed cookie; everybody else is a guest.
+    pub(crate) async fn before(prosody: &Prosody) -> Self {
+        Self::with(&Self::site(prosody, GUESTS, "")).await
+    }
+
+    /// The site of [`before`](Self::before), with guests at `guests` and other keys of its own.
+    pub(crate) fn site(prosody: &Prosody, guests: &str, more: &str) -> String {
+        let (upstream, secret) = (prosody.address(), prosody.folder().join("ticket.secret"));
+        let secret = secret.display();
+        let pass = if guests == GUESTS {
+            format!("secret = {{ file = '{secret}' }}")
+        } else {
+            "pass = 'anonymous'".to_owned()
+        };
+        format!(
+            "[[site]]\nhosts = ['localhost']\nrooms = 'conference.localhost'\nreserved = ['admin']\n{more}\n\
+             [site.registered]\ndomain = '{MEMBERS}'\nupstream = '{upstream}'\nsecret = {{ file = '{secret}' }}\n\
+             [site.guests]\ndomain = '{guests}'\nupstream = '{upstream}'\n{pass}\n\
+             [site.session.jwt]\ncookie = 'session'\nsecret = '{JWT_SECRET}'\n"
+        )
+    }
+
+    /// Configured by this, on a free port.
+    pub(crate) async fn with(sites: &str) -> Self {
+        Self::at("127.0.0.1:0".parse().expect("an address"), sites).await
+    }
+
+    /// Configured by this, at this address.
+    pub(crate) async fn at(address: SocketAddr, sites: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("proxy.toml");
+        fs::write(&path, format!("[listen]\nhttps = ['{address}']\n{sites}"))
+            .expect("a configuration");
+        let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
+        let port = *gateway.ports().first().expect("one listener");
+        let (stop, told) = oneshot::channel::<()>();
+        let running = tokio::spawn(gateway.run(async {
+            // Dropped without a word, it is told all the same.
+            let _ = told.await;
+        }));
+        Self { folder, port, stop: Some(stop), running }
+    }
+
+    /// Where browsers find it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Tells it to go down, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        self.stop.take();
+        (&mut self.running).await.expect("it ends in order");
+    }
+
+    /// Tells it to go down, and does not wait.
+    pub(crate) fn begin_stop(&mut self) {
+        self.stop.take();
+    }
+
+    /// The certificate, with its authority.
+    pub(crate) fn certificate(&self) -> std::path::PathBuf {
+        self.folder.path().join("certs/development.pem")
+    }
+
+    /// TLS that trusts the development certificate, and speaks `alpn`.
+    pub(crate) fn tls(&self, alpn: &str) -> Arc<ClientConfig> {
+        trusting(&self.certificate(), alpn)
+    }
+}
+
+fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(certificate).expect("a certificate file") {
+        roots.add(certificate.expect("a certificate")).expect("one to trust");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    Arc::new(config)
+}
+
+/// The cookie of a member, as the site signs it; good for an hour.
+pub(crate) fn session_cookie(username: &str) -> String {
+    signed_cookie(username, JWT_SECRET, 3600)
+}
+
+/// The same with another key, or that ends in `seconds`.
+pub(crate) fn signed_cookie(username: &str, secret: &str, seconds: i64) -> String {
+    let now = i64::try_from(jsonwebtoken::get_current_timestamp()).expect("a date");
+    let claims = serde_json::json!({ "sub": username, "exp": now + seconds });
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &key).expect("a token");
+    format!("session={token}")
+}
+
+/// What the site signs its cookies with.
+pub(crate) const JWT_SECRET: &str = "what the site signs its cookies with";

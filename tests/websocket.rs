@@ -1,0 +1,369 @@
+//! A visitor by WebSocket, before a real Prosody: RFC 7395 as a browser sees it.
+
+mod support;
+
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::gateway::ORIGIN;
+use crate::support::gateway::Proxy;
+use crate::support::gateway::session_cookie;
+use crate::support::gateway::signed_cookie;
+use crate::support::prosody::ANONYMOUS;
+use crate::support::prosody::Prosody;
+use crate::support::websocket::Socket;
+
+const ROOM: &str = "lobby@conference.localhost";
+
+#[tokio::test]
+async fn bob_is_signed_in_under_his_own_jid_by_the_sites_cookie() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    let (open, features) = bob.open_stream("xmpp.localhost").await;
+    let success = bob.auth("EXTERNAL", "bob@xmpp.localhost").await;
+    let (_, established) = bob.open_stream("xmpp.localhost").await;
+    let jid = bob.bind().await;
+
+    assert_eq!(bob.headers["sec-websocket-protocol"], "xmpp");
+    assert!(open.starts_with("<open ") && open.contains("from=\"xmpp.localhost\""), "{open}");
+    assert!(
+        features.contains("EXTERNAL")
+            && !features.contains("PLAIN")
+            && !features.contains("ANONYMOUS"),
+        "{features}"
+    );
+    assert!(success.contains("<success"), "{success}");
+    assert!(
+        established.contains("xmpp-bind") && established.contains("urn:xmpp:sm:3"),
+        "{established}"
+    );
+    assert!(
+        !established.contains("xmpp-session") && !established.contains("starttls"),
+        "{established}"
+    );
+    assert!(jid.starts_with("bob@xmpp.localhost/"), "{jid}");
+}
+
+#[tokio::test]
+async fn bob_and_a_guest_talk_in_a_room() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.sign_in("bob@xmpp.localhost").await;
+    let mut alice = Socket::open(&proxy, None).await;
+    let jid = alice.sign_in("xmpp.localhost").await;
+
+    join(&mut bob, "Bob").await;
+    join(&mut alice, "Alice").await;
+    say(&mut alice, "is anybody here?").await;
+    let question = bob.receive_with("is anybody here?").await;
+    say(&mut bob, "I am").await;
+    let answer = alice.receive_with("I am").await;
+
+    assert!(jid.starts_with("guest-") && jid.contains("@guest.localhost/"), "{jid}");
+    assert!(question.contains("lobby@conference.localhost/Alice"), "{question}");
+    assert!(answer.contains("lobby@conference.localhost/Bob"), "{answer}");
+    assert!(
+        answer.contains("xmlns=\"jabber:client\"") || answer.contains("xmlns='jabber:client'"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_guest_has_the_same_jid_again_by_the_guest_cookie() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut first = Socket::open(&proxy, None).await;
+    let set_cookie = first.headers["set-cookie"].to_str().unwrap().to_owned();
+    let cookie = set_cookie.split(';').next().unwrap().to_owned();
+    let jid = first.sign_in("xmpp.localhost").await;
+
+    let mut second = Socket::open(&proxy, Some(&cookie)).await;
+    let again = second.sign_in("xmpp.localhost").await;
+
+    for attribute in ["__Host-", "Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(set_cookie.contains(attribute), "{set_cookie}");
+    }
+    assert_eq!(jid.split('/').next(), again.split('/').next());
+    assert!(!second.headers.contains_key("set-cookie"));
+}
+
+#[tokio::test]
+async fn a_guest_without_ticket_is_anonymous_and_sees_no_stream_management() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::with(&Proxy::site(&prosody, ANONYMOUS, "")).await;
+
+    let mut guest = Socket::open(&proxy, None).await;
+    let (_, features) = guest.open_stream("xmpp.localhost").await;
+    guest.auth("ANONYMOUS", "").await;
+    let (_, established) = guest.open_stream("xmpp.localhost").await;
+    let jid = guest.bind().await;
+
+    assert!(features.contains("EXTERNAL") && features.contains("ANONYMOUS"), "{features}");
+    assert!(!established.contains("urn:xmpp:sm:3"), "{established}");
+    assert!(jid.contains("@anon.localhost/"), "{jid}");
+}
+
+#[tokio::test]
+async fn the_domain_that_the_browser_names_decides_nothing() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    let (open, _) = bob.open_stream("guest.localhost").await;
+    bob.auth("EXTERNAL", "").await;
+    bob.open_stream("conference.localhost").await;
+    let jid = bob.bind().await;
+
+    assert!(open.contains("from=\"xmpp.localhost\""), "{open}");
+    assert!(jid.starts_with("bob@xmpp.localhost/"), "{jid}");
+}
+
+#[tokio::test]
+async fn bob_cannot_sign_in_as_somebody_else() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.open_stream("xmpp.localhost").await;
+
+    let refused = bob.auth("EXTERNAL", "alice@xmpp.localhost").await;
+    let then = bob.auth("EXTERNAL", "bob@xmpp.localhost").await;
+
+    assert!(refused.contains("invalid-authzid"), "{refused}");
+    assert!(then.contains("<success"), "{then}");
+}
+
+#[tokio::test]
+async fn nobody_becomes_the_servers_administrator_by_his_name() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+
+    let mut admin = Socket::open(&proxy, Some(&session_cookie("admin"))).await;
+    let jid = admin.sign_in("xmpp.localhost").await;
+
+    assert!(jid.contains("@guest.localhost/"), "{jid}");
+}
+
+#[tokio::test]
+async fn a_cookie_that_expired_or_is_badly_signed_makes_a_guest() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+
+    for cookie in [
+        signed_cookie("bob", "another secret than the site's", 3600),
+        signed_cookie("bob", support::gateway::JWT_SECRET, -3600),
+    ] {
+        let mut visitor = Socket::open(&proxy, Some(&cookie)).await;
+        let jid = visitor.sign_in("xmpp.localhost").await;
+        assert!(jid.contains("@guest.localhost/"), "{jid}");
+    }
+}
+
+#[tokio::test]
+async fn without_session_and_guests_a_visitor_is_told_so_in_sasl() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::with(&Proxy::site(&prosody, ANONYMOUS, "without_session = 'refuse'")).await;
+    let mut visitor = Socket::open(&proxy, None).await;
+    visitor.open_stream("xmpp.localhost").await;
+
+    let answer = visitor.auth("EXTERNAL", "xmpp.localhost").await;
+
+    assert!(answer.contains("<failure") && answer.contains("not-authorized"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_foreign_page_gets_403_cookie_or_not() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let bob = session_cookie("bob");
+
+    for origin in [
+        "https://evil.test",
+        "null",
+        "https://localhost.evil.test",
+        "http://localhost",
+        "https://localhost:1",
+    ] {
+        let with = Socket::try_open(&proxy, &[("origin", origin), ("cookie", &bob)]).await;
+        let without = Socket::try_open(&proxy, &[("origin", origin)]).await;
+        assert_eq!((with.unwrap_err(), without.unwrap_err()), (403, 403), "{origin}");
+    }
+    let silent = Socket::try_open(&proxy, &[("cookie", &bob)]).await;
+    assert_eq!(silent.unwrap_err(), 403);
+    let shown =
+        Socket::try_open(&proxy, &[("cookie", &bob), ("sec-fetch-site", "same-origin")]).await;
+    assert!(shown.is_ok());
+}
+
+#[tokio::test]
+async fn the_subprotocol_must_be_xmpp_and_the_host_a_sites() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+
+    let other =
+        Socket::try_open(&proxy, &[("origin", ORIGIN), ("sec-websocket-protocol", "chat")]).await;
+    let nowhere = Socket::try_open(&proxy, &[("origin", ORIGIN), ("host", "other.test")]).await;
+
+    assert_eq!(other.unwrap_err(), 400);
+    assert_eq!(nowhere.unwrap_err(), 421);
+}
+
+#[tokio::test]
+async fn the_sender_that_a_browser_claims_is_removed() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    let jid = bob.sign_in("bob@xmpp.localhost").await;
+
+    bob.send(&format!("<message xmlns='jabber:client' from='alice@xmpp.localhost/x' to='{jid}'><body>me</body></message>")).await;
+    let message = bob.receive_with("<body>me</body>").await;
+
+    assert!(message.contains(&jid) && !message.contains("alice"), "{message}");
+}
+
+#[tokio::test]
+async fn close_is_answered_with_close_and_ends_the_session_for_good() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let cookie = session_cookie("bob");
+    let mut bob = Socket::open(&proxy, Some(&cookie)).await;
+    bob.sign_in("bob@xmpp.localhost").await;
+    let id = enable(&mut bob).await;
+
+    bob.send("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>").await;
+
+    // Strophe knows a clean close by exactly this.
+    assert_eq!(bob.receive().await, "<close xmlns=\"urn:ietf:params:xml:ns:xmpp-framing\" />");
+    assert!(
+        matches!(bob.next().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1000)
+    );
+    assert!(bob.next().await.is_none());
+    let answer = resume(&proxy, &cookie, &id).await.1;
+    assert!(answer.contains("<failed") && answer.contains("item-not-found"), "{answer}");
+}
+
+#[tokio::test]
+async fn forbidden_xml_ends_this_stream_and_no_other() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.sign_in("bob@xmpp.localhost").await;
+    let mut alice = Socket::open(&proxy, None).await;
+    alice.sign_in("xmpp.localhost").await;
+
+    bob.send("<message xmlns='jabber:client'><!-- hidden --></message>").await;
+    let error = bob.receive_with("stream:error").await;
+
+    assert!(error.contains("restricted-xml"), "{error}");
+    assert!(bob.receive().await.starts_with("<close "));
+    join(&mut alice, "Alice").await;
+}
+
+#[tokio::test]
+async fn a_reload_resumes_the_stream_by_stream_management() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let cookie = session_cookie("bob");
+    let mut before = Socket::open(&proxy, Some(&cookie)).await;
+    let jid = before.sign_in("bob@xmpp.localhost").await;
+    let id = enable(&mut before).await;
+    before.vanish();
+
+    let (mut after, resumed) = resume(&proxy, &cookie, &id).await;
+    after
+        .send(&format!("<message xmlns='jabber:client' to='{jid}'><body>still me</body></message>"))
+        .await;
+
+    assert!(resumed.contains("<resumed"), "{resumed}");
+    assert!(after.receive_with("still me").await.contains(&jid));
+}
+
+#[tokio::test]
+async fn when_the_server_goes_the_browser_is_told_to_come_back() {
+    let mut prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.sign_in("bob@xmpp.localhost").await;
+
+    prosody.stop().await;
+    let error = bob.receive_with("stream:error").await;
+
+    assert!(error.contains("system-shutdown"), "{error}");
+    assert!(bob.receive().await.starts_with("<close "));
+}
+
+#[tokio::test]
+async fn while_the_server_is_down_an_upgrade_is_held_and_goes_on_when_it_is_back() {
+    let mut prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    prosody.stop().await;
+
+    let cookie = session_cookie("bob");
+    let held = Socket::open(&proxy, Some(&cookie));
+    let (mut bob, ()) = tokio::join!(held, prosody.restart_stopped());
+
+    assert!(bob.sign_in("bob@xmpp.localhost").await.starts_with("bob@"));
+}
+
+#[tokio::test]
+async fn a_server_that_stays_down_is_told_as_system_shutdown_behind_the_101() {
+    let mut prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, ANONYMOUS, "");
+    let proxy = Proxy::with(&format!("[upstream]\nhold = '100ms'\n{site}")).await;
+    prosody.stop().await;
+
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    let (open, error) = bob.open_stream("xmpp.localhost").await;
+
+    assert!(open.starts_with("<open "), "{open}");
+    assert!(error.contains("stream:error") && error.contains("system-shutdown"), "{error}");
+    assert!(bob.receive().await.starts_with("<close "));
+}
+
+#[tokio::test]
+async fn when_the_edge_goes_down_the_browser_is_told_and_the_edge_ends() {
+    let prosody = Prosody::start().await;
+    let mut proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.sign_in("bob@xmpp.localhost").await;
+
+    proxy.begin_stop();
+    let error = bob.receive_with("stream:error").await;
+    proxy.stop().await;
+
+    assert!(error.contains("system-shutdown"), "{error}");
+}
+
+async fn join(socket: &mut Socket, nick: &str) {
+    socket
+        .send(&format!(
+            "<presence xmlns='jabber:client' to='{ROOM}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        ))
+        .await;
+    socket.receive_with("<subject").await;
+}
+
+async fn say(socket: &mut Socket, text: &str) {
+    socket
+        .send(&format!("<message xmlns='jabber:client' to='{ROOM}' type='groupchat'><body>{text}</body></message>"))
+        .await;
+}
+
+/// Turns stream management on; the id to come back with.
+async fn enable(socket: &mut Socket) -> String {
+    socket.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let enabled = socket.receive_with("<enabled").await;
+    enabled.split("id='").nth(1).unwrap().split('\'').next().unwrap().to_owned()
+}
+
+/// Comes back with the id; what the server says to it.
+async fn resume(proxy: &Proxy, cookie: &str, id: &str) -> (Socket, String) {
+    let mut socket = Socket::open(proxy, Some(cookie)).await;
+    socket.open_stream("xmpp.localhost").await;
+    socket.auth("EXTERNAL", "").await;
+    socket.open_stream("xmpp.localhost").await;
+    socket.send(&format!("<resume xmlns='urn:xmpp:sm:3' h='0' previd='{id}'/>")).await;
+    let answer = socket.receive().await;
+    (socket, answer)
+}
