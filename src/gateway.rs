@@ -16,6 +16,7 @@ use crate::endpoint::backend::Backend;
 use crate::outbound;
 use crate::server::accept::{self, Listener, accept, drained};
 use crate::server::router::Router;
+use crate::session::bosh::Sessions;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::upstream::login::Gate;
@@ -74,6 +75,7 @@ impl Gateway {
         }
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
         let edge = Edge {
             sites,
@@ -82,8 +84,10 @@ impl Gateway {
             gate: Gate::new(settings.upstream),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),
-            tasks: TaskTracker::new(),
-            shutdown: CancellationToken::new(),
+            bosh: Sessions::new(settings.bosh, tasks.clone(), shutdown.clone()),
+            prebind: settings.prebind,
+            tasks,
+            shutdown,
         };
         let router = Router::new(Arc::new(edge), settings.listen.trusted_proxies);
         Ok(Self { listeners, router: Arc::new(router), http: Arc::new(settings.http) })

@@ -13,8 +13,10 @@ use serde::Deserialize;
 use crate::config::log::Log;
 use crate::config::reading::Reading;
 use crate::endpoint::backend;
+use crate::endpoint::prebind;
 use crate::outbound;
 use crate::pass::ticket;
+use crate::protocol::bosh;
 use crate::server::accept;
 use crate::server::listen;
 use crate::session;
@@ -56,6 +58,10 @@ pub struct Settings {
     pub http: accept::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
+    /// Sessions over BOSH.
+    pub bosh: bosh::settings::Settings,
+    /// Sessions that are there before the page asks for one.
+    pub prebind: prebind::Settings,
     /// Our own HTTP requests.
     pub outbound: outbound::Settings,
     /// What goes to a site's own web server.

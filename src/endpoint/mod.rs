@@ -2,7 +2,9 @@
 
 pub mod admission;
 pub mod backend;
+pub mod bosh;
 pub mod host_meta;
+pub mod prebind;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::endpoint::backend::Backend;
 use crate::pass::ticket;
+use crate::protocol::jid::Domain;
 use crate::session;
-use crate::site::Sites;
+use crate::site::{Site, Sites};
 use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 
@@ -40,6 +43,10 @@ pub struct Edge {
     pub tickets: ticket::Settings,
     /// The bounds of WebSocket sessions.
     pub websocket: Arc<session::websocket::Settings>,
+    /// The BOSH sessions.
+    pub bosh: session::bosh::Sessions,
+    /// The bounds of `/prebind`.
+    pub prebind: prebind::Settings,
     /// Every session and whatever else outlives its request; awaited at the end.
     pub tasks: TaskTracker,
     /// Cancelled when the edge goes down.
@@ -131,6 +138,12 @@ impl Refusal {
 pub fn host<B>(request: &Request<B>) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
     authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
+}
+
+/// The domain that a stream claims to be of before the edge knows better.
+fn own_domain(site: &Site) -> Result<Domain, Refusal> {
+    let home = site.registered.as_ref().or(site.guests.as_ref());
+    home.map(|home| home.domain.clone()).ok_or(Refusal::NotFound)
 }
 
 /// An answer in plain text that nobody keeps.

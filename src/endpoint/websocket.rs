@@ -16,9 +16,8 @@ use tracing::debug;
 
 use crate::browser::Browser;
 use crate::endpoint::admission::{Admitted, NotAdmitted, admit};
-use crate::endpoint::{Body, Edge, Refusal, whole};
+use crate::endpoint::{Body, Edge, Refusal, own_domain, whole};
 use crate::origin;
-use crate::protocol::jid::Domain;
 use crate::protocol::login::Goal;
 use crate::session::websocket::{Arrival, Entry, Subject, run};
 use crate::site::Site;
@@ -125,12 +124,6 @@ fn switching_protocols(accept: HeaderValue) -> Response<Body> {
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("xmpp"));
     response
-}
-
-/// The domain that a stream claims to be of before the edge knows better.
-fn own_domain(site: &Site) -> Result<Domain, Refusal> {
-    let home = site.registered.as_ref().or(site.guests.as_ref());
-    home.map(|home| home.domain.clone()).ok_or(Refusal::NotFound)
 }
 
 /// What RFC 6455 §1.3 hashes behind the key.

@@ -1,5 +1,6 @@
 //! The protocols, pure: bytes and events in, bytes and actions out; no async, no clock, no dice.
 
+pub mod bosh;
 pub mod jid;
 pub mod login;
 pub mod namespace;

@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use tracing::debug;
 
-use crate::endpoint::{Body, Edge, Refusal, host, host_meta, websocket};
+use crate::endpoint::{Body, Edge, Refusal, bosh, host, host_meta, prebind, websocket};
 use crate::server::forwarded::{Neighbour, Proxy, Source, source};
 use crate::site::Site;
 use crate::site::settings::Checked;
@@ -60,6 +60,8 @@ impl Router {
     ) -> Result<Response<Body>, Refusal> {
         match request.uri().path() {
             websocket::PATH => websocket::upgrade(&self.edge, site, request, address).await,
+            bosh::PATH => bosh::answer(&self.edge, site, request, address).await,
+            prebind::PATH => prebind::answer(&self.edge, site, request, address).await,
             host_meta::XML | host_meta::JSON => host_meta::answer(site, &request),
             _ => self.edge.backend.answer(site, request, address, https).await,
         }

@@ -7,6 +7,7 @@
     reason = "a test that cannot get its server has failed"
 )]
 
+pub(crate) mod bosh;
 pub(crate) mod gateway;
 pub(crate) mod prosody;
 pub(crate) mod scram;

@@ -1,0 +1,112 @@
+//! `/prebind`: signs the visitor in and binds before the page asks, and says where to go on from.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::admission::{Admitted, NotAdmitted, admit};
+use crate::endpoint::bosh::{allow, preflight};
+use crate::endpoint::{Body, Edge, Refusal, whole};
+use crate::protocol::login::Goal;
+use crate::session::registry::Owner;
+use crate::session::websocket::Subject;
+use crate::site::Site;
+
+/// `[prebind]` of proxy.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How long a page is held while upstream or the site does not answer: Converse.js asks once and never again.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // Reverse proxies give up after 60 s.
+        Self { hold: Duration::from_secs(50) }
+    }
+}
+
+/// What a page is told; Converse.js knows these names.
+#[derive(Serialize)]
+struct Prebound {
+    jid: String,
+    sid: String,
+    /// What the first request must bear.
+    rid: u64,
+}
+
+/// Answers `GET` and `POST` of `/prebind`.
+///
+/// # Errors
+/// A [`Refusal`] for a foreign origin or another method; what comes later is dressed for the page.
+pub async fn answer(
+    edge: &Edge,
+    site: &Arc<Site>,
+    request: Request<Incoming>,
+    address: IpAddr,
+) -> Result<Response<Body>, Refusal> {
+    let allowed = allow(site, request.headers(), address)?;
+    if request.method() == Method::OPTIONS {
+        return Ok(preflight(&allowed));
+    }
+    if request.method() != Method::GET && request.method() != Method::POST {
+        return Err(Refusal::Method("GET, POST, OPTIONS"));
+    }
+    let prebound = prebind(edge, site, request.headers(), address).await;
+    let mut response = prebound.unwrap_or_else(Refusal::response);
+    allowed.dress(response.headers_mut());
+    Ok(response)
+}
+
+async fn prebind(
+    edge: &Edge,
+    site: &Arc<Site>,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Result<Response<Body>, Refusal> {
+    if !edge.bosh.has_room() {
+        return Err(Refusal::Unavailable);
+    }
+    let goal = Goal::Bind { resource: fresh_resource()? };
+    let admitted = admit(edge, site, (headers, address), &goal, edge.prebind.hold).await;
+    let Admitted { seen, mut stream, .. } = admitted.map_err(|refused| match refused {
+        NotAdmitted::NotWelcome => Refusal::NotWelcome,
+        NotAdmitted::Unavailable => Refusal::Unavailable,
+    })?;
+    let jid = stream.jid.take().ok_or(Refusal::Unavailable)?.to_string();
+    let owner = Owner { site: site.name.clone(), visitor: Some(seen.visitor), proven: seen.proven };
+    let subject = Subject { site: site.name.clone(), visitor: jid.clone(), address };
+    let reserved = edge.bosh.reserve(owner).map_err(|_| Refusal::Unavailable)?;
+    let (sid, rid) =
+        edge.bosh.prebind(reserved, *stream, subject).map_err(|_| Refusal::Unavailable)?;
+
+    let prebound = Prebound { jid, sid: sid.to_string(), rid: rid.get() };
+    let text = serde_json::to_vec(&prebound).map_err(|_| Refusal::Unavailable)?;
+    let mut response = Response::new(whole(text));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(cookie) = seen.set_cookie {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Another one for each page: two tabs with one resource would throw each other out for ever.
+fn fresh_resource() -> Result<String, Refusal> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).map_err(|_| Refusal::Unavailable)?;
+    Ok(format!("web-{:016x}", u64::from_be_bytes(bytes)))
+}
+
+/// Where a page asks.
+pub const PATH: &str = "/prebind";

@@ -1,0 +1,58 @@
+//! What happens to a session, and what it does about it.
+
+use bytes::Bytes;
+
+use crate::protocol::bosh::body::Body;
+use crate::protocol::bosh::end::End;
+use crate::protocol::xml::splitter::Cut;
+
+/// The name the shell gives a request: another one for each, repetitions included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The browser sent a request, which is answered by [`Action::Answer`] under this name.
+    Request(RequestId, Body),
+    /// The connection of a request closed, before its answer or instead of taking it.
+    Dropped(RequestId),
+    /// Upstream sent a stanza. All stanzas that are there at once come before the next action is asked for:
+    /// they go into one body.
+    Stanza(Cut<'a>),
+    /// The browser's login goes on: bytes for it.
+    Welcome(&'a [u8]),
+    /// The browser's login has succeeded: what it sends from now on goes upstream. Bytes for it, too.
+    SignedIn(&'a [u8]),
+    /// The session is to end, for a reason that lies outside.
+    End(End),
+    /// The time of [`Session::deadline`](crate::protocol::bosh::session::Session::deadline) has come.
+    Deadline,
+}
+
+/// What to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Answer a request with status 200 and this body.
+    Answer(RequestId, Bytes),
+    /// Write whole stanzas upstream.
+    Send(Vec<u8>),
+    /// One element of the browser's login, to be answered by [`Event::Welcome`] or [`Event::SignedIn`] before
+    /// the next action is asked for.
+    Login(Vec<u8>),
+    /// The browser began its stream anew: the features after the login are wanted, by [`Event::Welcome`].
+    Restart,
+    /// The session is over: close upstream. Nothing comes after this.
+    Over(End),
+}
+
+/// What the first answer of a session says beside its terms.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// The session's name, not to be guessed.
+    pub sid: &'a str,
+    /// The XMPP domain of the visitor.
+    pub domain: &'a str,
+    /// The `<stream:features/>` of the login.
+    pub features: &'a [u8],
+}

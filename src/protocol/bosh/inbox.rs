@@ -1,0 +1,51 @@
+//! What requests brought, in turn, until it goes to upstream or into the browser's login.
+
+use std::collections::VecDeque;
+
+use crate::protocol::bosh::event::Action;
+use crate::protocol::bosh::payload::Payload;
+
+/// The elements of the requests whose turn it was, not yet acted on; empty whenever there is no action left.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    inputs: VecDeque<Input>,
+}
+
+#[derive(Debug)]
+enum Input {
+    Payload(Payload),
+    /// One of a payload that came during the login.
+    Element(Vec<u8>),
+    Restart,
+}
+
+impl Inbox {
+    pub(super) fn push_payload(&mut self, payload: Payload) {
+        if !payload.is_empty() {
+            self.inputs.push_back(Input::Payload(payload));
+        }
+    }
+
+    pub(super) fn push_restart(&mut self) {
+        self.inputs.push_back(Input::Restart);
+    }
+
+    /// What to do with the first of it; during the login nothing goes upstream.
+    pub(super) fn next_action(&mut self, login: bool) -> Option<Action> {
+        loop {
+            match self.inputs.pop_front()? {
+                Input::Restart => return Some(Action::Restart),
+                Input::Element(element) if login => return Some(Action::Login(element)),
+                Input::Element(element) => return Some(Action::Send(element)),
+                // One by one, because any of them may end the login.
+                Input::Payload(payload) if login => {
+                    let elements: Vec<_> = payload.elements().map(<[u8]>::to_vec).collect();
+                    for element in elements.into_iter().rev() {
+                        self.inputs.push_front(Input::Element(element));
+                    }
+                }
+                Input::Payload(payload) => return Some(Action::Send(payload.into_bytes())),
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The session that a browser begins itself.
+
+use super::*;
+
+#[test]
+fn first_answer_names_the_session_its_terms_and_the_mechanisms() {
+    let mut scene = Scene::begun("wait='300' hold='2' ver='1.6'", "");
+
+    let done = scene.done();
+
+    assert_eq!(
+        done,
+        [Answered(
+            1,
+            "<body xmlns='http://jabber.org/protocol/httpbind' xmlns:xmpp='urn:xmpp:xbosh' \
+             xmlns:stream='http://etherx.jabber.org/streams' sid='SID' from='xmpp.example.org' wait='60' hold='1' \
+             requests='2' inactivity='60' maxpause='120' ver='1.6' secure='true' xmpp:version='1.0' \
+             xmpp:restartlogic='true'><stream:features/></body>"
+                .into()
+        )]
+    );
+}
+
+#[test]
+fn login_is_answered_here_and_goes_upstream_only_when_it_succeeded() {
+    let mut scene = Scene::begun("wait='60' hold='1'", "");
+    scene.done();
+    let auth = scene.post(2, "", "<auth mechanism='EXTERNAL'/>");
+    assert_eq!(scene.done(), [Login("<auth mechanism='EXTERNAL'/>".into())]);
+
+    scene.session.receive(Event::SignedIn(b"<success/>"), scene.now);
+    assert_eq!(scene.done(), [Answered(auth, carrying("<success/>"))]);
+
+    let restart = scene.post(3, "xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "");
+    assert_eq!(scene.done(), [Restart]);
+    scene.session.receive(Event::Welcome(b"<stream:features><bind/></stream:features>"), scene.now);
+    assert_eq!(
+        scene.done(),
+        [Answered(restart, carrying("<stream:features><bind/></stream:features>"))]
+    );
+
+    scene.post(4, "", "<iq id='bind'/>");
+    assert_eq!(scene.done(), [Sent("<iq id='bind'/>".into())]);
+}
+
+#[test]
+fn element_after_the_login_in_the_same_body_goes_upstream() {
+    let mut scene = Scene::begun("", "<auth/><iq id='bind'/>");
+
+    assert_eq!(scene.session.next_action(), Some(Action::Login(b"<auth/>".to_vec())));
+    scene.session.receive(Event::SignedIn(b"<success/>"), scene.now);
+
+    assert_eq!(scene.session.next_action(), Some(Action::Send(b"<iq id='bind'/>".to_vec())));
+    assert!(matches!(scene.session.next_action(), Some(Action::Answer(RequestId(1), _))));
+}
+
+#[test]
+fn nothing_goes_upstream_before_the_login() {
+    let mut scene = Scene::begun("", "");
+    scene.done();
+
+    scene.post(2, "", "<message/>");
+    scene.post(3, "type='terminate'", "<presence/>");
+
+    assert!(scene.done().iter().all(|done| matches!(done, Answered(..) | Over(End::Terminated))));
+}
+
+#[test]
+fn polling_browser_is_answered_at_once() {
+    let mut scene = Scene::begun("wait='0' hold='0'", "");
+    let opened = scene.done();
+    assert!(
+        matches!(opened.as_slice(), [Answered(1, body)] if body.contains("hold='0' requests='1'")),
+        "{opened:?}"
+    );
+
+    let poll = scene.poll(2);
+
+    assert_eq!(scene.done(), [Answered(poll, EMPTY.into())]);
+}
+
+#[test]
+fn browser_that_polls_and_never_signs_in_is_sent_away() {
+    let mut scene = Scene::begun("", "");
+    scene.done();
+    let poll = scene.poll(2);
+
+    assert_eq!(scene.pass(seconds(29)), []);
+    assert_eq!(
+        scene.pass(seconds(1)),
+        [Answered(poll, terminate("policy-violation")), Over(End::LoginLate)]
+    );
+}

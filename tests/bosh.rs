@@ -1,0 +1,318 @@
+//! BOSH on the real Prosody: who comes in, what is carried, and what a browser is told when something goes wrong.
+
+mod support;
+
+use crate::support::bosh::Answer;
+use crate::support::bosh::Browser;
+use crate::support::bosh::Session;
+use crate::support::bosh::attribute;
+use crate::support::gateway::Proxy;
+use crate::support::gateway::session_cookie;
+use crate::support::prosody::ANONYMOUS;
+use crate::support::prosody::GUESTS;
+use crate::support::prosody::Prosody;
+
+fn bob(proxy: &Proxy) -> Browser {
+    Browser::new(proxy, Some(session_cookie("bob")))
+}
+
+fn is_terminate(answer: &Answer, condition: &str) -> bool {
+    let told = |name| attribute(&answer.body, name).unwrap_or_default();
+    answer.status == 200 && told("type") == "terminate" && told("condition") == condition
+}
+
+fn message(to: &str, text: &str) -> String {
+    format!("<message xmlns='jabber:client' to='{to}' type='chat'><body>{text}</body></message>")
+}
+
+/// A ping that upstream answers at once.
+fn ping(id: &str) -> String {
+    format!(
+        "<iq xmlns='jabber:client' type='get' id='{id}' to='xmpp.localhost'><ping xmlns='urn:xmpp:ping'/></iq>"
+    )
+}
+
+async fn join(session: &mut Session, nick: &str) {
+    let presence = format!(
+        "<presence xmlns='jabber:client' to='lobby@conference.localhost/{nick}'>\
+         <x xmlns='http://jabber.org/protocol/muc'/></presence>"
+    );
+    session.exchange(&presence, &["<subject"]).await;
+}
+
+#[tokio::test]
+async fn member_and_guest_meet_in_a_room() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = bob(&proxy).sign_in().await;
+    let mut alice = Browser::new(&proxy, None).sign_in().await;
+    assert!(bob.jid.starts_with("bob@xmpp.localhost/"), "{}", bob.jid);
+    assert!(
+        alice.jid.starts_with("guest-") && alice.jid.contains("@guest.localhost/"),
+        "{}",
+        alice.jid
+    );
+    join(&mut bob, "Bob").await;
+    join(&mut alice, "Alice").await;
+
+    let say = |text: &str| {
+        format!(
+            "<message xmlns='jabber:client' to='lobby@conference.localhost' type='groupchat'>\
+             <body>{text}</body></message>"
+        )
+    };
+    let heard_by_bob = bob.exchange(&say("from Bob &amp; all"), &["from Bob"]).await;
+    let heard_by_alice = alice.exchange(&say("from Alice"), &["from Bob", "from Alice"]).await;
+    let heard_by_bob = heard_by_bob + &bob.receive(&["from Alice"]).await;
+
+    assert!(heard_by_alice.contains("from='lobby@conference.localhost/Bob'"), "{heard_by_alice}");
+    assert!(heard_by_bob.contains("from='lobby@conference.localhost/Alice'"), "{heard_by_bob}");
+}
+
+#[tokio::test]
+async fn member_is_offered_external_alone_and_cannot_be_somebody_else() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+
+    let (mut session, opened) = bob(&proxy).begin(77).await;
+
+    assert_eq!(attribute(&opened.body, "from").as_deref(), Some("xmpp.localhost"));
+    assert_eq!(opened.body.matches("</mechanism>").count(), 1, "{opened:?}");
+    assert!(opened.body.contains(">EXTERNAL</mechanism>"), "{opened:?}");
+    // base64 of admin@xmpp.localhost
+    let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>YWRtaW5AeG1wcC5sb2NhbGhvc3Q=</auth>";
+    let refused = session.send(auth).await;
+    assert!(
+        refused.body.contains("<failure") && refused.body.contains("invalid-authzid"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn anonymous_guest_comes_in_where_the_server_knows_no_tickets() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::with(&Proxy::site(&prosody, ANONYMOUS, "")).await;
+
+    let session = Browser::new(&proxy, None).sign_in().await;
+
+    assert!(session.jid.contains("@anon.localhost/"), "{}", session.jid);
+}
+
+#[tokio::test]
+async fn visitor_who_may_not_enter_is_told_so_in_sasl() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::with(&Proxy::site(&prosody, GUESTS, "without_session = 'refuse'")).await;
+
+    let (mut session, opened) = Browser::new(&proxy, None).begin(1).await;
+    assert!(opened.body.contains("EXTERNAL"), "{opened:?}");
+    let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
+    let refused = session.send(auth).await;
+
+    assert!(
+        refused.body.contains("<failure") && refused.body.contains("<not-authorized/>"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn requests_sent_as_3_2_1_are_answered_in_order() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let session = bob(&proxy).prebind().await;
+    let rid = session.rid;
+    let post = |rid: u64, id: &str| session.browser.post(session.body(rid, "", &ping(id)));
+
+    let (third, second, first) =
+        tokio::join!(post(rid + 2, "ping-3"), post(rid + 1, "ping-2"), post(rid, "ping-1"));
+
+    // Upstream answers in the order in which it was asked, and what it says goes to the oldest request.
+    let heard = [first.body, second.body, third.body].concat();
+    let mut rest = session.clone();
+    rest.rid += 3;
+    let heard =
+        if heard.contains("ping-3") { heard } else { heard + &rest.receive(&["ping-3"]).await };
+    let places: Vec<_> =
+        ["ping-1", "ping-2", "ping-3"].iter().map(|id| heard.find(id).unwrap()).collect();
+    assert!(places.is_sorted(), "{heard}");
+}
+
+#[tokio::test]
+async fn repeated_rid_gets_the_same_answer_again() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let session = bob(&proxy).prebind().await;
+    let request = session.body(session.rid, "", &ping("once"));
+    let first = session.browser.post(request.clone()).await;
+
+    let again = session.browser.post(request).await;
+
+    assert!(first.body.contains("once"), "{first:?}");
+    assert_eq!(again.body, first.body);
+}
+
+#[tokio::test]
+async fn stolen_sid_is_an_unknown_one_and_the_session_goes_on() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = bob(&proxy).prebind().await;
+    let thieves = [
+        Browser::new(&proxy, None),
+        Browser::new(&proxy, Some(session_cookie("alice"))),
+        Browser::new(&proxy, Some("session=nonsense".to_owned())),
+    ];
+
+    for thief in thieves {
+        let stolen = thief.post(session.body(session.rid, "", &ping("theft"))).await;
+        let unknown = thief
+            .post(session.body(session.rid, "", "").replace(&session.sid, "no-such-sid"))
+            .await;
+        assert!(is_terminate(&stolen, "item-not-found"), "{stolen:?}");
+        assert_eq!(stolen.body, unknown.body);
+    }
+
+    let answered = session.send(&ping("mine")).await;
+    assert!(answered.body.contains("mine"), "{answered:?}");
+}
+
+#[tokio::test]
+async fn session_of_a_guest_is_not_inherited_by_the_member_who_signs_in() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = Browser::new(&proxy, None).prebind().await;
+    session.browser.cookie =
+        session.browser.cookie.map(|guest| format!("{guest}; {}", session_cookie("bob")));
+
+    let answer = session.send("").await;
+
+    assert!(is_terminate(&answer, "item-not-found"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn foreign_origin_is_refused_and_the_session_untouched() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = bob(&proxy).prebind().await;
+
+    for origin in ["https://evil.example", "null"] {
+        let foreign = session.browser.clone().from_origin(Some(origin));
+        let answer = foreign.post(session.body(session.rid, "", &ping("evil"))).await;
+        assert_eq!(answer.status, 403, "{answer:?}");
+        assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        assert_eq!(foreign.ask("OPTIONS", "/http-bind").await.status, 403);
+    }
+    let bare = session.browser.clone().from_origin(None);
+    assert_eq!(bare.post(session.body(session.rid, "", "")).await.status, 403);
+
+    let answered = session.send(&ping("mine")).await;
+    assert!(answered.body.contains("mine"), "{answered:?}");
+    assert_eq!(answered.headers.get_all("access-control-allow-origin").iter().count(), 1);
+}
+
+#[tokio::test]
+async fn reloaded_page_goes_on_and_loses_nothing() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = bob(&proxy).prebind().await;
+    let mut carol = Browser::new(&proxy, Some(session_cookie("carol"))).prebind().await;
+    bob.exchange("<presence xmlns='jabber:client'/>", &["<presence"]).await;
+    // The page goes while its request is held: that it is, the release of the one before shows.
+    let held = tokio::spawn({
+        let (browser, body) = (bob.browser.clone(), bob.body(bob.rid + 1, "", ""));
+        async move { browser.post(body).await }
+    });
+    bob.send("").await;
+    bob.rid += 1;
+    held.abort();
+
+    // The ping is for an answer.
+    carol.send(&(message("bob@xmpp.localhost", "while you were away") + &ping("sent"))).await;
+
+    let heard = bob.receive(&["while you were away"]).await;
+    assert_eq!(heard.matches("while you were away").count(), 1, "{heard}");
+}
+
+#[tokio::test]
+async fn browser_that_leaves_is_unavailable_at_once() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = bob(&proxy).prebind().await;
+
+    let farewell = bob.terminate().await;
+
+    assert!(is_terminate(&farewell, ""), "{farewell:?}");
+    let late = bob.send("").await;
+    assert!(is_terminate(&late, "item-not-found"), "{late:?}");
+}
+
+#[tokio::test]
+async fn forbidden_xml_ends_the_session() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let browser = bob(&proxy);
+    let no_xml = browser.post("<body".to_owned()).await;
+    assert!(is_terminate(&no_xml, "bad-request"), "{no_xml:?}");
+    let entity = "<!DOCTYPE x [<!ENTITY a 'b'>]><body/>".to_owned();
+    assert!(is_terminate(&browser.post(entity).await, "bad-request"));
+
+    let mut session = browser.clone().prebind().await;
+    let answer = session.send("<message xmlns='jabber:client'><!-- comment --></message>").await;
+
+    assert!(is_terminate(&answer, "bad-request"), "{answer:?}");
+    assert!(is_terminate(&session.send("").await, "item-not-found"));
+}
+
+#[tokio::test]
+async fn request_beyond_the_bound_is_refused() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = bob(&proxy).prebind().await;
+
+    let answer = session.send(&message("bob@xmpp.localhost", &"x".repeat(300_000))).await;
+
+    assert!(is_terminate(&answer, "policy-violation"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn lost_upstream_is_told_as_a_shutdown() {
+    let mut prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = bob(&proxy).prebind().await;
+
+    prosody.stop().await;
+    let answer = session.send("").await;
+
+    assert!(is_terminate(&answer, "system-shutdown"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn server_that_is_down_is_waited_for_and_then_503() {
+    let mut prosody = Prosody::start().await;
+    let sites = Proxy::site(&prosody, GUESTS, "");
+    let proxy = Proxy::with(&format!("[upstream]\nhold = '300ms'\n{sites}")).await;
+    prosody.stop().await;
+
+    let (_, answer) = bob(&proxy).begin(1).await;
+
+    assert_eq!(answer.status, 503, "{answer:?}");
+    // Dressed, so that the page sees the status and tries again.
+    assert!(answer.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn proxy_that_goes_down_tells_the_held_request() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = bob(&proxy).prebind().await;
+    // Once the second request releases the first, the second is held.
+    let held = tokio::spawn({
+        let (browser, body) = (session.browser.clone(), session.body(session.rid + 1, "", ""));
+        async move { browser.post(body).await }
+    });
+    let released = session.send("").await;
+    assert_eq!(released.status, 200);
+
+    proxy.stop().await;
+
+    let answer = held.await.unwrap();
+    assert!(is_terminate(&answer, "system-shutdown"), "{answer:?}");
+}
