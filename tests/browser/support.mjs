@@ -11,8 +11,8 @@ const ARGUMENTS = [
   "--headless=new", "--no-sandbox", "--ignore-certificate-errors", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
-/** So much of a WebSocket frame is enough to see what it was about. */
-const FRAME = 160;
+/** So much of a WebSocket frame or a BOSH body is enough to see what it was about. */
+const FRAME = 300;
 const TRANSPORTS = ["websocket", "prebind"];
 const PASSWORDS = { bob: "bob-demo", charlie: "charlie-demo" };
 
@@ -20,7 +20,7 @@ const PASSWORDS = { bob: "bob-demo", charlie: "charlie-demo" };
  * Runs one story: `story({ visitor, step })`, with the address and the transport of the command line.
  *
  * Each step that was reached is a line on standard output. A failure names the last step, keeps a screenshot of each page
- * what the pages and their WebSockets said, and ends with exit code 1.
+ * what the pages and their streams said, and ends with exit code 1.
  */
 export async function tell(name, story) {
   const [address, transport = "websocket", page = "member"] = process.argv.slice(2);
@@ -75,6 +75,12 @@ class Visitor {
       socket.on("framesent", ({ payload }) => made.#said.push(`> ${payload.slice(0, FRAME)}`));
       socket.on("framereceived", ({ payload }) => made.#said.push(`< ${payload.slice(0, FRAME)}`));
       socket.on("close", () => made.#said.push("websocket closed"));
+    });
+    made.#page.on("requestfinished", async (request) => {
+      if (!/\/(http-bind|prebind)$/.test(request.url())) return;
+      made.#said.push(`> ${(request.postData() ?? request.method()).slice(0, FRAME)}`);
+      const answer = await request.response().then((response) => response.text()).catch((error) => error.message);
+      made.#said.push(`< ${answer.slice(0, FRAME)}`);
     });
     made.#page.on("response", (answer) => answer.status() >= 400 && made.#said.push(`${answer.status()} ${answer.url()}`));
     return made;
