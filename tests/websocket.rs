@@ -121,6 +121,20 @@ async fn the_domain_that_the_browser_names_decides_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_that_does_not_know_its_visitor_sees_no_stream_management() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.open_stream("xmpp.localhost").await;
+    bob.auth("EXTERNAL", "xmpp.localhost").await;
+    let (_, established) = bob.open_stream("xmpp.localhost").await;
+
+    assert!(established.contains("xmpp-bind"), "{established}");
+    assert!(!established.contains("urn:xmpp:sm:3"), "{established}");
+}
+
+#[tokio::test]
 async fn bob_cannot_sign_in_as_somebody_else() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;
@@ -361,7 +375,7 @@ async fn enable(socket: &mut Socket) -> String {
 async fn resume(proxy: &Proxy, cookie: &str, id: &str) -> (Socket, String) {
     let mut socket = Socket::open(proxy, Some(cookie)).await;
     socket.open_stream("xmpp.localhost").await;
-    socket.auth("EXTERNAL", "").await;
+    socket.auth("EXTERNAL", "bob@xmpp.localhost").await;
     socket.open_stream("xmpp.localhost").await;
     socket.send(&format!("<resume xmlns='urn:xmpp:sm:3' h='0' previd='{id}'/>")).await;
     let answer = socket.receive().await;

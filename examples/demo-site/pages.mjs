@@ -21,21 +21,21 @@ export function loginRefused(session) {
 }
 
 /** The page with Converse.js. All that it must be told is in the options. */
-export function chat(session, transport, xmpp) {
+export function chat(session, { transport, anonymous }, xmpp) {
   const switches = TRANSPORTS.map((name) =>
     name === transport ? `<strong>${name}</strong>` : `<a href="/chat?transport=${name}" data-transport="${name}">${name}</a>`,
   );
   return page("Chat", session, `
     <p class="bar"><span>Transport: ${switches.join(" · ")}</span><output id="status">Connecting …</output></p>
     <div id="chat"><converse-root></converse-root></div>
-    <script type="application/json" id="chat-options">${json(options(session, transport, xmpp))}</script>
+    <script type="application/json" id="chat-options">${json(options(session, { transport, anonymous }, xmpp))}</script>
     <link rel="stylesheet" href="/converse/converse.min.css">
     <script type="module" src="/converse/converse.min.js"></script>
     <script type="module" src="/chat.js"></script>`);
 }
 
-/** What the page tells Converse.js: no password, no JID of a member; the cookie says who it is. */
-function options(session, transport, xmpp) {
+/** What the page tells Converse.js: never a password; the cookie says who it is. */
+function options(session, { transport, anonymous }, xmpp) {
   const nick = session.member?.nick ?? `Guest ${session.id.slice(0, 6)}`;
   const common = {
     view_mode: "embedded",
@@ -53,8 +53,10 @@ function options(session, transport, xmpp) {
     // Without a jid: with one, Converse.js 14 does not find the session again that it kept over a reload.
     return { ...common, authentication: "prebind", prebind_url: "/prebind", bosh_service_url: "/http-bind" };
   }
+  // With the member's own JID Converse.js resumes its stream after a reload; a page that does not know its visitor gives the domain.
+  const jid = session.member && !anonymous ? `${session.member.username}@${xmpp.domain}` : xmpp.domain;
   // chat.js adds the host that the page came from.
-  return { ...common, authentication: "external", jid: xmpp.domain, websocket_url: "/xmpp-websocket" };
+  return { ...common, authentication: "external", jid, websocket_url: "/xmpp-websocket" };
 }
 
 function loginForm(problem) {

@@ -75,7 +75,9 @@ async function respond(request, response) {
     case "GET /chat": {
       const asked = url.searchParams.get("transport");
       const transport = pages.TRANSPORTS.includes(asked) ? asked : pages.TRANSPORTS[0];
-      return html(response, 200, pages.chat(sessionOf(request, response), transport, settings));
+      // `?jid=domain` is the page of a site that does not know in it who its visitor is (a page from a cache, say).
+      const anonymous = url.searchParams.get("jid") === "domain";
+      return html(response, 200, pages.chat(sessionOf(request, response), { transport, anonymous }, settings));
     }
     case "POST /login":
       return login(request, response);

@@ -106,6 +106,10 @@ impl Config {
         let Some(mut settings) = reading.settings::<Settings>() else {
             return Err(Problems(reading.into_problems()));
         };
+        if settings.listen.https.is_empty() && settings.listen.http.is_empty() {
+            reading
+                .conflict("listen", "expected an address in https or http: nobody could come in");
+        }
         let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {
             for (place, (key, error)) in faults {
                 reading.fault("site", place, key, &error);

@@ -66,6 +66,12 @@ impl<'a> Reading<'a> {
         None
     }
 
+    /// Notes what does not fit together in the table `table`.
+    pub(super) fn conflict(&mut self, table: &str, message: &str) {
+        let place = self.table.get_ref().get_key_value(table).map(|(key, _)| key.span());
+        self.problem(place, table.to_owned(), message.to_owned());
+    }
+
     /// Notes what does not fit together, at the `place`th table of the array `array` and the `key` below it.
     pub(super) fn fault(
         &mut self,

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::endpoint::Edge;
+use crate::outbound;
 use crate::pass::Pass;
 use crate::protocol::jid::{Domain, Jid, Localpart};
 use crate::protocol::login::Goal;
@@ -61,7 +62,12 @@ pub async fn admit(
     let signed_in =
         edge.gate.sign_in(&target, goal, end.saturating_duration_since(Instant::now())).await;
     let stream = signed_in.map_err(|error| {
-        warn!(site = site.name, domain = target.domain.as_str(), error = %chain(&error), "a visitor could not be signed in");
+        warn!(
+            site = site.name,
+            domain = target.domain.as_str(),
+            error = outbound::chain(&error),
+            "a visitor could not be signed in"
+        );
         NotAdmitted::Unavailable
     })?;
     let name =
@@ -116,12 +122,6 @@ fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Res
         Target { address: home.upstream.clone(), domain: home.domain.clone(), pass, expected },
         resumable,
     )
-}
-
-/// An error with its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Between two questions to a site that cannot say who a visitor is.

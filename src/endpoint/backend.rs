@@ -14,7 +14,6 @@ use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
-use hyper::StatusCode;
 use hyper::Uri;
 use hyper::Version;
 use hyper::body;
@@ -25,7 +24,9 @@ use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
+use crate::endpoint;
 use crate::endpoint::Body;
+use crate::endpoint::Refusal;
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;
@@ -66,24 +67,27 @@ impl Backend {
     /// Brings a request to the site's own web server, and the answer back as soon as its head is there.
     ///
     /// `address` and `https` tell the server where the browser is; what the request says of that itself is dropped.
-    /// Without a server 404; where it cannot be reached 502, where it is silent 504.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] without a server, [`Refusal::BadGateway`] where it cannot be reached, and
+    /// [`Refusal::GatewayTimeout`] where it is silent.
     pub async fn answer<B>(
         &self,
         site: &Arc<Site>,
         request: Request<B>,
         address: IpAddr,
         https: bool,
-    ) -> Response<Body>
+    ) -> Result<Response<Body>, Refusal>
     where
         B: body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let Some(backend) = &site.backend else { return plain(StatusCode::NOT_FOUND) };
+        let Some(backend) = &site.backend else { return Err(Refusal::NotFound) };
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
         let doubt = Doubt::about(&self.visitors, site, request.headers());
         let path = request.uri().path().to_owned();
         let Some(request) = outgoing(request, backend, address, https) else {
-            return plain(StatusCode::BAD_REQUEST);
+            return Err(Refusal::BadRequest("the request names no page"));
         };
         let answered = tokio::time::timeout(self.settings.answer, self.client.send(request)).await;
         if changes {
@@ -92,13 +96,18 @@ impl Backend {
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                let cause = StdError::source(&error).map(ToString::to_string);
-                tracing::warn!(site = site.name, path, %error, cause, "the site's own web server cannot be reached");
-                return plain(StatusCode::BAD_GATEWAY);
+                let error = outbound::chain(&error);
+                tracing::warn!(
+                    site = site.name,
+                    path,
+                    error,
+                    "the site's own web server cannot be reached"
+                );
+                return Err(Refusal::BadGateway);
             }
             Err(_) => {
                 tracing::warn!(site = site.name, path, "the site's own web server does not answer");
-                return plain(StatusCode::GATEWAY_TIMEOUT);
+                return Err(Refusal::GatewayTimeout);
             }
         };
         let (mut head, body) = response.into_parts();
@@ -108,9 +117,9 @@ impl Backend {
         let body = body.map_err(Into::into).boxed_unsync();
         if changes || cookies::are_set(&head.headers, site.cookies()) {
             doubt.forget();
-            return Response::from_parts(head, Doubtful { body, doubt }.boxed_unsync());
+            return Ok(Response::from_parts(head, Doubtful { body, doubt }.boxed_unsync()));
         }
-        Response::from_parts(head, body)
+        Ok(Response::from_parts(head, body))
     }
 }
 
@@ -125,11 +134,8 @@ where
     B: body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
+    let host = HeaderValue::from_str(endpoint::host(&request)?).ok()?;
     let (mut head, body) = request.into_parts();
-    // HTTP/2 has no Host.
-    let authority =
-        head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    let host = head.headers.get(header::HOST).cloned().or(authority)?;
     head.uri = Uri::builder()
         .scheme(backend.scheme()?.clone())
         .authority(backend.authority()?.clone())
@@ -141,7 +147,6 @@ where
     head.headers.remove(header::EXPECT);
     remove_hop_by_hop(&mut head.headers);
     remove_hearsay(&mut head.headers);
-    join_cookies(&mut head.headers);
     // hyper writes what holds for the body, but leaves a POST without one without a length; some servers then say 411.
     let length =
         body.size_hint().exact().filter(|_| head.headers.contains_key(header::CONTENT_LENGTH));
@@ -180,26 +185,6 @@ fn remove_hearsay(headers: &mut HeaderMap) {
     for name in hearsay {
         headers.remove(name);
     }
-}
-
-/// HTTP/2 splits cookies over several fields, which HTTP/1.1 does not allow (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let fields: Vec<&[u8]> =
-        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if fields.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&fields.join(&b"; "[..]))
-    {
-        headers.insert(header::COOKIE, joined);
-    }
-}
-
-fn plain(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(outbound::whole(format!("{status}\n")));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }
 
 /// Which visitor the site may have changed its mind about.

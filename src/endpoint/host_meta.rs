@@ -1,50 +1,66 @@
 //! `/.well-known/host-meta` and `host-meta.json`: where the chat is reached (XEP-0156 §3).
 
-use std::sync::Arc;
-
+use hyper::Method;
+use hyper::Request;
 use hyper::Response;
 use hyper::header;
 use hyper::header::HeaderValue;
 
+use crate::endpoint;
 use crate::endpoint::Body;
+use crate::endpoint::Refusal;
 use crate::origin;
 use crate::outbound;
 use crate::site::Site;
-use crate::site::Sites;
 
-/// Where the XRD is (RFC 6415 §2).
+/// The path of the answer as XRD.
 pub const XML: &str = "/.well-known/host-meta";
-/// Where the JSON is (XEP-0156 §3).
+
+/// The path of the answer as JSON.
 pub const JSON: &str = "/.well-known/host-meta.json";
 
-/// The site that a request for host-meta is about: it may also come to the name of an XMPP domain, as clients look there.
-#[must_use]
-pub fn site<'a>(sites: &'a Sites, host: &str) -> Option<&'a Arc<Site>> {
-    sites.by_host(host).or_else(|| sites.by_xmpp_domain(host))
+/// Answers in the format that the path asks for.
+///
+/// # Errors
+/// [`Refusal::Method`] for anything but GET and HEAD.
+pub fn answer<B>(site: &Site, request: &Request<B>) -> Result<Response<Body>, Refusal> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Refusal::Method("GET, HEAD"));
+    }
+    let links = links(site, endpoint::host(request).unwrap_or_default());
+    let (content_type, document) = match request.uri().path() {
+        JSON => ("application/json", json(links)),
+        _ => ("application/xrd+xml; charset=utf-8", xml(&links)),
+    };
+    let mut response = Response::new(outbound::whole(document));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Converse asks at every connection; what is answered changes with proxy.toml alone.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    origin::dress_public(headers);
+    Ok(response)
 }
 
-/// The answer as XRD, to a request with this `Host`.
-#[must_use]
-pub fn xml(site: &Site, host: &str) -> Response<Body> {
-    let links = links(site, host);
+type Links = [(&'static str, String); 2];
+
+fn xml(links: &Links) -> String {
     // Nothing to escape: an origin has no character that XML would mind.
-    let links = links.map(|(rel, href)| format!("<Link rel=\"{rel}\" href=\"{href}\"/>")).concat();
-    let document = format!(
+    let link = |(rel, href): &(&str, String)| format!("<Link rel=\"{rel}\" href=\"{href}\"/>");
+    let links: Vec<String> = links.iter().map(link).collect();
+    let links = links.concat();
+    format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
          <XRD xmlns=\"http://docs.oasis-open.org/ns/xri/xrd-1.0\">{links}</XRD>"
-    );
-    answer("application/xrd+xml; charset=utf-8", document)
+    )
 }
 
-/// The answer as JSON, to a request with this `Host`.
-#[must_use]
-pub fn json(site: &Site, host: &str) -> Response<Body> {
-    let links =
-        links(site, host).map(|(rel, href)| serde_json::json!({ "rel": rel, "href": href }));
-    answer("application/json", serde_json::json!({ "links": links }).to_string())
+fn json(links: Links) -> String {
+    let links = links.map(|(rel, href)| serde_json::json!({ "rel": rel, "href": href }));
+    serde_json::json!({ "links": links }).to_string()
 }
 
-fn links(site: &Site, host: &str) -> [(&'static str, String); 2] {
+fn links(site: &Site, host: &str) -> Links {
     let origin = site.address(host);
     [
         ("urn:xmpp:alt-connections:xbosh", format!("{origin}/http-bind")),
@@ -55,46 +71,35 @@ fn links(site: &Site, host: &str) -> [(&'static str, String); 2] {
     ]
 }
 
-fn answer(content_type: &'static str, document: String) -> Response<Body> {
-    let mut response = Response::new(outbound::whole(document));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Converse asks at every connection; what is answered changes with proxy.toml alone.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    origin::dress_public(headers);
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
 
-    fn sites() -> Sites {
+    fn answered(method: Method, path: &str) -> Result<Response<Body>, Refusal> {
         let text = "hosts = ['www.example.org']
             origins = ['https://www.example.org:8443']
             [guests]
             domain = 'guest.example.org'
             upstream = '127.0.0.1:5222'
             secret = 'shared'";
-        Sites::new(vec![toml::from_str(text).unwrap()]).unwrap()
+        let site = crate::site::tests::site(text).unwrap();
+        let host = (header::HOST, "www.example.org:8443");
+        let request = Request::builder().method(method).uri(path).header(host.0, host.1);
+        answer(&site, &request.body(()).unwrap())
     }
 
-    async fn text(response: Response<Body>) -> String {
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        String::from_utf8(bytes.to_vec()).unwrap()
+    async fn text(path: &str) -> String {
+        let body = answered(Method::GET, path).unwrap().into_body();
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 
     #[tokio::test]
     async fn xml_and_json_name_both_ways_in() {
-        let sites = sites();
-        let host = "www.example.org:8443";
-        let found = site(&sites, host).unwrap();
-
-        let xml = text(xml(found, host)).await;
-        let json: serde_json::Value = serde_json::from_str(&text(json(found, host)).await).unwrap();
+        let xml = text("/.well-known/host-meta").await;
+        let json: serde_json::Value =
+            serde_json::from_str(&text("/.well-known/host-meta.json").await).unwrap();
 
         for (place, rel, href) in [
             (0, "urn:xmpp:alt-connections:xbosh", "https://www.example.org:8443/http-bind"),
@@ -106,20 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn xmpp_domain_is_told_the_way_to_its_site() {
-        let sites = sites();
-
-        assert!(site(&sites, "guest.example.org").is_some());
-        assert!(site(&sites, "other.example.org").is_none());
-    }
-
-    #[test]
-    fn every_page_may_read_it() {
-        let sites = sites();
-
-        let response = xml(site(&sites, "www.example.org").unwrap(), "www.example.org");
+    fn every_page_may_read_it_and_none_may_write_it() {
+        let response = answered(Method::GET, XML).unwrap();
 
         assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
         assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
+        assert_eq!(answered(Method::POST, XML).unwrap_err(), Refusal::Method("GET, HEAD"));
     }
 }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::http::uri::Authority;
+use hyper::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +35,7 @@ pub struct Edge {
     pub sites: Sites,
     /// What tells their visitors apart.
     pub visitors: Arc<Visitors>,
-    /// The rest of the sites.
+    /// The way to the sites' own web servers.
     pub backend: Backend,
     /// The way to the XMPP servers.
     pub gate: Gate,
@@ -85,6 +86,9 @@ pub enum Refusal {
     /// 503: come back in a moment.
     #[error("not just now")]
     Unavailable,
+    /// 504: the site's web server does not answer in time.
+    #[error("the site does not answer in time")]
+    GatewayTimeout,
 }
 
 impl Refusal {
@@ -101,6 +105,7 @@ impl Refusal {
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -112,7 +117,7 @@ impl Refusal {
         match self {
             Self::Method(allowed) => set(headers, header::ALLOW, HeaderValue::from_static(allowed)),
             Self::UpgradeRequired => {
-                set(headers, header::UPGRADE, HeaderValue::from_static("websocket"))
+                set(headers, header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
             Self::BadRequest(_)
@@ -121,7 +126,8 @@ impl Refusal {
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
-            | Self::BadGateway => {}
+            | Self::BadGateway
+            | Self::GatewayTimeout => {}
         }
         response
     }
@@ -131,6 +137,13 @@ impl Refusal {
 fn own_domain(site: &Site) -> Result<Domain, Refusal> {
     let home = site.registered.as_ref().or(site.guests.as_ref());
     home.map(|home| home.domain.clone()).ok_or(Refusal::NotFound)
+}
+
+/// The host that a request is for, with its port: `:authority`, or `Host` (RFC 9110 §7.2).
+#[must_use]
+pub fn host<B>(request: &Request<B>) -> Option<&str> {
+    let authority = request.uri().authority().map(Authority::as_str);
+    authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
 }
 
 /// An answer in plain text that nobody keeps.

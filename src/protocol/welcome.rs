@@ -14,6 +14,16 @@ use crate::protocol::xml::element::Element;
 pub struct Welcome {
     who: Who,
     failures: u8,
+    named: Named,
+}
+
+/// Whether the browser knows its own name when it signs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// It gave a JID with a localpart.
+    Itself,
+    /// It gave a domain or nothing: a page that does not know its visitor.
+    Not,
 }
 
 /// Whom the edge takes the browser for.
@@ -57,7 +67,7 @@ impl Welcome {
     /// The login of a browser that is taken for `who`.
     #[must_use]
     pub fn new(who: Who) -> Self {
-        Self { who, failures: 0 }
+        Self { who, failures: 0, named: Named::Not }
     }
 
     /// The mechanisms on offer.
@@ -96,13 +106,23 @@ impl Welcome {
         }
     }
 
-    fn auth(&self, auth: &Element) -> Result<(), Failure> {
+    /// Whether the browser knew its own name.
+    #[must_use]
+    pub fn named(&self) -> Named {
+        self.named
+    }
+
+    fn auth(&mut self, auth: &Element) -> Result<(), Failure> {
         let mechanism = auth.attribute("mechanism").unwrap_or_default();
         match (&self.who, mechanism) {
             (Who::Nobody, _) => Err(Failure::NotAuthorized),
             (Who::Guest(_), "ANONYMOUS") => Ok(()),
             (Who::Member(_) | Who::Guest(_), "EXTERNAL") => {
-                self.allow(authzid(&auth.text())?.as_ref())
+                let authzid = authzid(&auth.text())?;
+                self.allow(authzid.as_ref())?;
+                let is_named = authzid.is_some_and(|authzid| authzid.local().is_some());
+                self.named = if is_named { Named::Itself } else { Named::Not };
+                Ok(())
             }
             (Who::Member(_) | Who::Guest(_), _) => Err(Failure::InvalidMechanism),
         }
@@ -149,8 +169,23 @@ pub fn success() -> String {
 pub enum Resumable {
     /// The server's `<sm/>` is shown to the browser.
     Yes,
-    /// It is not: Converse, shown it, would speak it without `<enable/>`.
+    /// It is not.
     No,
+}
+
+impl Resumable {
+    /// The same, for a browser that knew its name or not.
+    ///
+    /// Converse 14 keeps the state of XEP-0198 by the JID of its page, but under the bound JID once it has `<enabled/>`.
+    /// After a reload a page that names a domain alone finds the half it kept first, binds anew, and speaks XEP-0198
+    /// without `<enable/>`, for which servers end the stream. Without `<sm/>` it signs in anew and all is well.
+    #[must_use]
+    pub fn by(self, named: Named) -> Self {
+        match (self, named) {
+            (Self::Yes, Named::Itself) => Self::Yes,
+            (Self::Yes | Self::No, Named::Itself | Named::Not) => Self::No,
+        }
+    }
 }
 
 /// The features behind the login: the server's, rebuilt from what a browser may use.
@@ -267,6 +302,19 @@ mod tests {
         }
         let reply = guest().receive(&auth("EXTERNAL", "bob@xmpp.test"));
         assert_eq!(reply, Reply::Failure(Failure::InvalidAuthzid));
+    }
+
+    #[test]
+    fn stream_management_is_for_browsers_that_know_their_name() {
+        let shown = |authzid| {
+            let mut member = member();
+            assert_eq!(member.receive(&auth("EXTERNAL", authzid)), Reply::Success);
+            Resumable::Yes.by(member.named())
+        };
+
+        assert_eq!(shown("bob@xmpp.test"), Resumable::Yes);
+        assert_eq!(shown("xmpp.test"), Resumable::No);
+        assert_eq!(shown(""), Resumable::No);
     }
 
     #[test]

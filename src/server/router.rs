@@ -7,8 +7,9 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use tracing::debug;
 
-use crate::endpoint::{Body, Edge, Refusal, bosh, host_meta, prebind, websocket};
+use crate::endpoint::{Body, Edge, Refusal, bosh, host, host_meta, prebind, websocket};
 use crate::server::forwarded::{Neighbour, Proxy, Source, source};
+use crate::site::Site;
 use crate::site::settings::Checked;
 
 /// Leads requests to their endpoints.
@@ -41,9 +42,9 @@ impl Router {
         join_cookies(request.headers_mut());
         let source = source(neighbour, https, request.headers(), &self.trusted_proxies);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answered = match host(&request) {
-            Some(host) => self.endpoint(&host, request, source).await,
-            None => Err(Refusal::NoSite),
+        let answered = match self.site(&request) {
+            Ok(site) => self.endpoint(&site, request, source).await,
+            Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| {
             debug!(%method, path, %refusal, "request refused");
@@ -53,40 +54,30 @@ impl Router {
 
     async fn endpoint(
         &self,
-        host: &str,
+        site: &Arc<Site>,
         request: Request<Incoming>,
-        from: Source,
+        Source { address, https }: Source,
     ) -> Result<Response<Body>, Refusal> {
-        let sites = &self.edge.sites;
         match request.uri().path() {
-            host_meta::XML => {
-                return host_meta::site(sites, host)
-                    .map(|site| host_meta::xml(site, host))
-                    .ok_or(Refusal::NoSite);
-            }
-            host_meta::JSON => {
-                return host_meta::site(sites, host)
-                    .map(|site| host_meta::json(site, host))
-                    .ok_or(Refusal::NoSite);
-            }
-            _ => {}
-        }
-        let site = sites.by_host(host).ok_or(Refusal::NoSite)?;
-        match request.uri().path() {
-            websocket::PATH => websocket::upgrade(&self.edge, site, request, from.address).await,
-            bosh::PATH => bosh::answer(&self.edge, site, request, from.address).await,
-            prebind::PATH => prebind::answer(&self.edge, site, request, from.address).await,
-            _ => Ok(self.edge.backend.answer(site, request, from.address, from.https).await),
+            websocket::PATH => websocket::upgrade(&self.edge, site, request, address).await,
+            bosh::PATH => bosh::answer(&self.edge, site, request, address).await,
+            prebind::PATH => prebind::answer(&self.edge, site, request, address).await,
+            host_meta::XML | host_meta::JSON => host_meta::answer(site, &request),
+            _ => self.edge.backend.answer(site, request, address, https).await,
         }
     }
-}
 
-/// What the request calls us: `:authority`, or `Host` (RFC 9110 §7.2).
-fn host(request: &Request<Incoming>) -> Option<String> {
-    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    authority.or_else(|| {
-        request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned)
-    })
+    /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
+    fn site(&self, request: &Request<Incoming>) -> Result<Arc<Site>, Refusal> {
+        let host = host(request).ok_or(Refusal::NoSite)?;
+        let sites = &self.edge.sites;
+        // XMPP clients look for host-meta under the domain of an address.
+        let by_xmpp_domain = || match request.uri().path() {
+            host_meta::XML | host_meta::JSON => sites.by_xmpp_domain(host),
+            _ => None,
+        };
+        sites.by_host(host).or_else(by_xmpp_domain).cloned().ok_or(Refusal::NoSite)
+    }
 }
 
 /// HTTP/2 may send each cookie in a field of its own (RFC 9113 §8.2.3); whoever reads them next knows one field.

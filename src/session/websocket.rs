@@ -223,7 +223,7 @@ impl Hall {
         self.open(domain).await?;
         if let Entry::Admitted { stream, resumable, .. } = entry {
             framing::write_text(
-                &welcome::established_features(&stream.features, *resumable),
+                &welcome::established_features(&stream.features, resumable.by(welcome.named())),
                 &mut self.out,
             );
         }

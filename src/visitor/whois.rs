@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -51,9 +52,9 @@ pub struct Settings {
     /// How much of all answers is remembered.
     pub memory: ByteSize,
     /// How many questions are under way at a time; more wait for their turn, within their `timeout`.
-    pub questions: usize,
+    pub questions: NonZeroUsize,
     /// How many questions may wait or be under way; beyond, visitors are told to come back.
-    pub waiting: usize,
+    pub waiting: NonZeroUsize,
 }
 
 impl Default for Settings {
@@ -64,8 +65,8 @@ impl Default for Settings {
             keep: Duration::from_secs(60),
             fresh: Duration::from_secs(2),
             memory: ByteSize::mib(16),
-            questions: 64,
-            waiting: 4096,
+            questions: QUESTIONS,
+            waiting: WAITING,
         }
     }
 }
@@ -135,7 +136,7 @@ impl Whois {
             .max_capacity(settings.memory.as_u64())
             .time_to_live(settings.keep)
             .build();
-        let turns = Arc::new(Semaphore::new(settings.questions));
+        let turns = Arc::new(Semaphore::new(settings.questions.get()));
         Self {
             client,
             settings,
@@ -205,7 +206,7 @@ impl Whois {
         {
             return Found::Flight(flight.landing.clone());
         }
-        if flights.len() >= self.settings.waiting {
+        if flights.len() >= self.settings.waiting.get() {
             tracing::warn!(
                 site = question.site.name,
                 waiting = flights.len(),
@@ -237,8 +238,8 @@ impl Whois {
                 tokio::time::timeout(settings.timeout, ask).await.unwrap_or(Err(Failure::Deadline));
             let answer = answered.and_then(|response| read(&site, &response, asked, settings.keep));
             let answer = answer.map(Arc::new).map_err(|failure| {
-                let cause = std::error::Error::source(&failure).map(ToString::to_string);
-                tracing::warn!(site = site.name, %failure, cause, "the site cannot say who a visitor is");
+                let failure = outbound::chain(&failure);
+                tracing::warn!(site = site.name, failure, "the site cannot say who a visitor is");
                 Error::Unavailable
             });
             known.land(key, &landed, answer);
@@ -277,7 +278,7 @@ impl Known {
 /// Why a site has not said who a visitor is; for the log.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("whois: {0}")]
+    #[error("whois cannot be asked")]
     Request(#[from] outbound::Error),
     #[error("whois answered {0}: its secret and ours differ")]
     Secret(StatusCode),
@@ -357,6 +358,9 @@ fn key(site: &Site, cookies: &[u8]) -> Key {
     key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     key
 }
+
+const QUESTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+const WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// What an entry of the cache takes besides the answer: key, instants, allocations.
 const ENTRY: usize = 256;

@@ -11,6 +11,8 @@ const ARGUMENTS = [
   "--headless=new", "--no-sandbox", "--ignore-certificate-errors", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
+/** So much of a WebSocket frame is enough to see what it was about. */
+const FRAME = 160;
 const TRANSPORTS = ["websocket", "prebind"];
 const PASSWORDS = { bob: "bob-demo", charlie: "charlie-demo" };
 
@@ -18,12 +20,12 @@ const PASSWORDS = { bob: "bob-demo", charlie: "charlie-demo" };
  * Runs one story: `story({ visitor, step })`, with the address and the transport of the command line.
  *
  * Each step that was reached is a line on standard output. A failure names the last step, keeps a screenshot of each page
- * and what the pages said, and ends with exit code 1.
+ * what the pages and their WebSockets said, and ends with exit code 1.
  */
 export async function tell(name, story) {
-  const [address, transport = "websocket"] = process.argv.slice(2);
+  const [address, transport = "websocket", page = "member"] = process.argv.slice(2);
   if (!address || !TRANSPORTS.includes(transport)) {
-    console.error(`usage: node tests/browser/${name}.mjs https://localhost:8443 [${TRANSPORTS.join("|")}]`);
+    console.error(`usage: node tests/browser/${name}.mjs https://localhost:8443 [${TRANSPORTS.join("|")} [member|domain]]`);
     process.exit(64);
   }
   await mkdir(SCREENSHOTS, { recursive: true });
@@ -32,7 +34,7 @@ export async function tell(name, story) {
   let last = "the browser has started";
   const step = (text) => console.log(`ok: ${(last = text)}`);
   const visitor = async (visitorName) => {
-    const made = await Visitor.enter(browser, { name: visitorName, story: `${name}-${transport}`, address, transport });
+    const made = await Visitor.enter(browser, { name: visitorName, story: `${name}-${transport}-${page}`, address, transport, page });
     visitors.push(made);
     return made;
   };
@@ -68,6 +70,12 @@ class Visitor {
     made.#page.setDefaultTimeout(PATIENCE_MS);
     made.#page.on("console", (message) => made.#said.push(`${message.type()}: ${message.text()}`));
     made.#page.on("pageerror", (error) => made.#said.push(`uncaught: ${error.message}`));
+    made.#page.on("websocket", (socket) => {
+      made.#said.push(`websocket opened: ${socket.url()}`);
+      socket.on("framesent", ({ payload }) => made.#said.push(`> ${payload.slice(0, FRAME)}`));
+      socket.on("framereceived", ({ payload }) => made.#said.push(`< ${payload.slice(0, FRAME)}`));
+      socket.on("close", () => made.#said.push("websocket closed"));
+    });
     made.#page.on("response", (answer) => answer.status() >= 400 && made.#said.push(`${answer.status()} ${answer.url()}`));
     return made;
   }
@@ -89,7 +97,8 @@ class Visitor {
 
   /** Opens the chat page; see `connected`. */
   async openChat(expected) {
-    await this.#page.goto(`${this.#about.address}/chat?transport=${this.#about.transport}`);
+    const { address, transport, page } = this.#about;
+    await this.#page.goto(`${address}/chat?transport=${transport}&jid=${page}`);
     return this.connected(expected);
   }
 
@@ -138,6 +147,6 @@ class Visitor {
     await this.screenshot("failure").catch(() => {});
     const jid = await this.#page.getAttribute("html", "data-jid").catch(() => "unknown");
     console.error(`${this.#about.name} at ${this.#page.url()}, connected as ${jid}; the page said:`);
-    for (const line of this.#said.slice(-40)) console.error(`  ${line}`);
+    for (const line of this.#said.slice(-120)) console.error(`  ${line}`);
   }
 }

@@ -41,8 +41,7 @@ impl<'a> Scopes<'a> {
         let namespace = references::value(raw)?;
         let is_xml = namespace == XML;
         // Control characters can only come from references; servers use them as separators inside their parsers.
-        let forbidden = namespace == XMLNS
-            || namespace.contains(|character: char| character.is_ascii_control());
+        let forbidden = namespace == XMLNS || namespace.contains(|character| character < ' ');
         if forbidden || is_xml != (prefix == b"xml") || prefix == b"xmlns" {
             return Err(Error::Namespace);
         }

@@ -10,7 +10,6 @@ mod tests;
 use std::mem;
 
 use memchr::memchr;
-use memchr::memchr3;
 use thiserror::Error;
 
 pub use crate::protocol::xml::splitter::cut::Cut;
@@ -193,7 +192,7 @@ impl Splitter {
                 Place::Outside => self.outside(*first)?,
                 Place::Markup => self.markup(*first)?,
                 Place::Text => self.up_to(b'<', Place::Markup, rest),
-                Place::Value(quote) => self.up_to(quote, Place::Tag { slash: false }, rest),
+                Place::Value(quote) => self.value(quote, rest),
                 Place::Tag { slash } => self.tag(slash, rest, &mut found)?,
                 Place::EndTag => self.end_tag(rest, &mut found),
                 Place::Opening(seen) => self.opening(seen, *first)?,
@@ -242,8 +241,15 @@ impl Splitter {
         length + 1
     }
 
+    fn value(&mut self, quote: u8, rest: &[u8]) -> usize {
+        let Some(length) = rest.iter().position(|&byte| byte == quote) else { return rest.len() };
+        self.place = Place::Tag { slash: false };
+        length + 1
+    }
+
     fn tag(&mut self, slash: bool, rest: &[u8], found: &mut Option<Found>) -> Result<usize, Error> {
-        let end = memchr3(b'>', b'"', b'\'', rest);
+        // Most tags are short: here a plain loop is faster than memchr.
+        let end = rest.iter().position(|byte| matches!(byte, b'>' | b'"' | b'\''));
         let length = end.unwrap_or(rest.len());
         let slash = match length.checked_sub(1) {
             Some(last) => rest.get(last) == Some(&b'/'),

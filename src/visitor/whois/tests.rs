@@ -375,7 +375,8 @@ async fn site_that_is_silent_is_unavailable() {
 #[tokio::test]
 async fn questions_beyond_the_bound_are_refused() {
     let mut cms = Cms::start().await;
-    let (whois, site) = (whois(Settings { waiting: 1, ..Settings::default() }), cms.site());
+    let (whois, site) =
+        (whois(Settings { waiting: NonZeroUsize::MIN, ..Settings::default() }), cms.site());
     let first = ask(&whois, &site, "PHPSESSID=1", Freshness::NewSession);
     let asked = cms.asked().await;
 

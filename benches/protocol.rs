@@ -1,0 +1,79 @@
+//! The path of a stanza, in bytes per second: the check of what a browser sent, the splitter of what the server sent.
+
+#![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
+
+use std::hint::black_box;
+
+use criterion::BenchmarkId;
+use criterion::Criterion;
+use criterion::Throughput;
+use criterion::criterion_group;
+use criterion::criterion_main;
+
+use vestibule::protocol::xml::check::Limits;
+use vestibule::protocol::xml::check::check;
+use vestibule::protocol::xml::splitter::Splitter;
+
+fn check_stanzas(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("check");
+    for (name, stanza) in stanzas() {
+        group.throughput(Throughput::Bytes(stanza.len() as u64));
+        group.bench_with_input(
+            BenchmarkId::from_parameter(name),
+            stanza.as_bytes(),
+            |bencher, stanza| {
+                bencher.iter(|| check(black_box(stanza), &Limits::default()));
+            },
+        );
+    }
+    group.finish();
+}
+
+fn split_stanzas(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("splitter");
+    for (name, stanza) in stanzas() {
+        let mut splitter = Splitter::new(1 << 20);
+        let _header = splitter.next(&mut b"<stream:stream xmlns='jabber:client'>".as_slice());
+        group.throughput(Throughput::Bytes(stanza.len() as u64));
+        group.bench_with_input(
+            BenchmarkId::from_parameter(name),
+            stanza.as_bytes(),
+            |bencher, stanza| {
+                bencher.iter(|| {
+                    splitter.next(&mut black_box(stanza)).is_ok_and(|piece| piece.is_some())
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+/// A short message, a message of 2 KB of text, and a roster of 2 KB with more than 40 tags.
+fn stanzas() -> [(&'static str, String); 3] {
+    let message = |text: &str| {
+        format!(
+            "<message xmlns='jabber:client' to='hall@conference.example.org' type='groupchat' id='9f3a6c1e'>\
+             <body>{text}</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>"
+        )
+    };
+    let item = |number| {
+        format!(
+            "<item jid='member{number}@xmpp.example.org' name='Member {number}' subscription='both'><group>Friends</group></item>"
+        )
+    };
+    let items: String = (10..32).map(item).collect();
+    let roster = format!(
+        "<iq xmlns='jabber:client' type='result' id='r1'><query xmlns='jabber:iq:roster'>{items}</query></iq>"
+    );
+    [
+        ("message of 200 B", message("Good evening, is anybody here?")),
+        (
+            "message of 2 KB",
+            message(&"It was a dark and stormy night; the rain fell in torrents. ".repeat(32)),
+        ),
+        ("roster of 2 KB", roster),
+    ]
+}
+
+criterion_group!(benches, check_stanzas, split_stanzas);
+criterion_main!(benches);
