@@ -23,3 +23,18 @@ async fn a_reload_keeps_the_chat_working_on_a_page_that_names_only_the_domain() 
 async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_websocket() {
     Site::start().await.visited_by("browser/logout.mjs", &["websocket"]).await;
 }
+
+#[tokio::test]
+async fn bob_and_alice_meet_in_the_lobby_by_prebind() {
+    Site::start().await.visited_by("browser/meet.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_chat_working_by_prebind() {
+    Site::start().await.visited_by("browser/reload.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_prebind() {
+    Site::start().await.visited_by("browser/logout.mjs", &["prebind"]).await;
+}

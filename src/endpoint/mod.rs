@@ -133,17 +133,17 @@ impl Refusal {
     }
 }
 
-/// The domain that a stream claims to be of before the edge knows better.
-fn own_domain(site: &Site) -> Result<Domain, Refusal> {
-    let home = site.registered.as_ref().or(site.guests.as_ref());
-    home.map(|home| home.domain.clone()).ok_or(Refusal::NotFound)
-}
-
 /// The host that a request is for, with its port: `:authority`, or `Host` (RFC 9110 §7.2).
 #[must_use]
 pub fn host<B>(request: &Request<B>) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
     authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
+}
+
+/// The domain that a stream claims to be of before the edge knows better.
+fn own_domain(site: &Site) -> Result<Domain, Refusal> {
+    let home = site.registered.as_ref().or(site.guests.as_ref());
+    home.map(|home| home.domain.clone()).ok_or(Refusal::NotFound)
 }
 
 /// An answer in plain text that nobody keeps.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use reqwest::Certificate;
+use reqwest::redirect::Policy;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::BufReader;
 use tokio::process::Child;
@@ -52,6 +54,20 @@ impl Site {
     /// Where browsers find it.
     pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.proxy.address().port())
+    }
+
+    /// Signs in with the site's own form, through the proxy; the session's cookie.
+    pub(crate) async fn signed_in(&self, username: &str) -> String {
+        let certificate = std::fs::read(self.proxy.certificate()).expect("a certificate");
+        let trusted = Certificate::from_pem_bundle(&certificate).expect("PEM");
+        let client = reqwest::Client::builder().tls_certs_only(trusted).redirect(Policy::none());
+        let client = client.resolve("localhost", self.proxy.address()).build().expect("a client");
+        let password = format!("{username}-demo");
+        let form = [("username", username), ("password", &password)];
+        let login = client.post(format!("{}/login", self.url())).form(&form);
+        let answer = login.send().await.expect("the site answers");
+        let cookie = answer.headers()["set-cookie"].to_str().expect("a cookie");
+        cookie.split(';').next().expect("its value").to_owned()
     }
 
     /// Runs one of the programs under `tests/` in Node to its end; panics with what it printed, unless it succeeds.
