@@ -82,14 +82,14 @@ async fn prebind(
         NotAdmitted::NotWelcome => Refusal::NotWelcome,
         NotAdmitted::Unavailable => Refusal::Unavailable,
     })?;
-    let jid = stream.jid.take().ok_or(Refusal::Unavailable)?.to_string();
+    let jid = stream.jid.take().ok_or(Refusal::Unavailable)?;
     let owner = Owner { site: site.name.clone(), visitor: Some(seen.visitor), proven: seen.proven };
-    let subject = Subject { site: site.name.clone(), visitor: jid.clone(), address };
+    let subject = Subject { site: site.name.clone(), visitor: jid.to_bare().to_string(), address };
     let reserved = edge.bosh.reserve(owner).map_err(|_| Refusal::Unavailable)?;
     let (sid, rid) =
         edge.bosh.prebind(reserved, *stream, subject).map_err(|_| Refusal::Unavailable)?;
 
-    let prebound = Prebound { jid, sid: sid.to_string(), rid: rid.get() };
+    let prebound = Prebound { jid: jid.to_string(), sid: sid.to_string(), rid: rid.get() };
     let text = serde_json::to_vec(&prebound).map_err(|_| Refusal::Unavailable)?;
     let mut response = Response::new(whole(text));
     let headers = response.headers_mut();

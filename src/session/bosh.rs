@@ -304,10 +304,10 @@ impl Task {
         };
         match login.welcome.receive(&element) {
             Reply::Success => {
-                self.machine.receive(Event::SignedIn(welcome::success().as_bytes()), now)
+                self.machine.receive(Event::SignedIn(welcome::success().as_bytes()), now);
             }
             Reply::Failure(failure) => {
-                self.machine.receive(Event::Welcome(failure.to_xml().as_bytes()), now)
+                self.machine.receive(Event::Welcome(failure.to_xml().as_bytes()), now);
             }
             Reply::End(error) => {
                 self.machine

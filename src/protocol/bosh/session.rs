@@ -382,6 +382,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod network;
-#[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use crate::protocol::xml::splitter::Cut;
 
 mod ending;
 mod login;
+mod network;
 mod order;
 
 const EMPTY: &str = "<body xmlns='http://jabber.org/protocol/httpbind'/>";
@@ -43,13 +44,13 @@ impl Scene {
     }
 
     fn with(settings: Settings) -> Self {
-        let now = Instant::now();
+        let now = start();
         Self { session: Session::prebound(settings, Rid::new(1).unwrap(), now), now, requests: 0 }
     }
 
     /// A session that the browser begins with rid 1.
     fn begun(attributes: &str, payload: &str) -> Self {
-        let now = Instant::now();
+        let now = start();
         let opening =
             Opening { sid: "SID", domain: "xmpp.example.org", features: b"<stream:features/>" };
         let session = Session::begin(
@@ -148,6 +149,11 @@ fn terminate(condition: &str) -> String {
         "<body xmlns='http://jabber.org/protocol/httpbind' xmlns:stream='http://etherx.jabber.org/streams' \
          type='terminate'{condition}/>"
     )
+}
+
+/// The moment when a test begins; from there it sets the clock itself.
+fn start() -> Instant {
+    Instant::now()
 }
 
 fn seconds(seconds: u64) -> Duration {

@@ -60,7 +60,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let now = Instant::now();
+        let now = super::start();
         let hour = Duration::from_secs(3_600);
         // A gap that is given up changes the order by design.
         let settings =
