@@ -194,13 +194,13 @@ async fn foreign_origin_is_refused_and_the_session_untouched() {
     let mut session = bob(&proxy).prebind().await;
 
     for origin in ["https://evil.example", "null"] {
-        let foreign = session.browser.clone().from_origin(Some(origin));
+        let foreign = session.browser.clone().with_origin(Some(origin));
         let answer = foreign.post(session.body(session.rid, "", &ping("evil"))).await;
         assert_eq!(answer.status, 403, "{answer:?}");
         assert!(!answer.headers.contains_key("access-control-allow-origin"));
         assert_eq!(foreign.ask("OPTIONS", "/http-bind").await.status, 403);
     }
-    let bare = session.browser.clone().from_origin(None);
+    let bare = session.browser.clone().with_origin(None);
     assert_eq!(bare.post(session.body(session.rid, "", "")).await.status, 403);
 
     let answered = session.send(&ping("mine")).await;

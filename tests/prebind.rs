@@ -106,7 +106,7 @@ async fn foreign_page_gets_nothing() {
     let proxy = Proxy::before(&prosody).await;
 
     for origin in [Some("https://evil.example"), Some("null"), None] {
-        let answer = bob(&proxy).from_origin(origin).ask("GET", "/prebind").await;
+        let answer = bob(&proxy).with_origin(origin).ask("GET", "/prebind").await;
         assert_eq!(answer.status, 403, "{origin:?}: {answer:?}");
         assert!(!answer.body.contains("sid"), "{answer:?}");
     }

@@ -1,5 +1,7 @@
 //! A visitor by WebSocket, before a real Prosody: RFC 7395 as a browser sees it.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 mod support;
 
 use tokio_tungstenite::tungstenite::Message;

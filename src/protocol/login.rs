@@ -335,8 +335,8 @@ mod tests {
         let all = FIRST.to_owned() + SUCCESS + SECOND + BOUND;
         for at in 1..all.len() {
             let (login, _) = begin(bind());
-            let (login, _) = more(receive(login, &all[..at]));
-            let signed_in = done(receive(login, &all[at..]));
+            let (login, _) = more(receive(login, all.get(..at).unwrap()));
+            let signed_in = done(receive(login, all.get(at..).unwrap()));
             assert_eq!(signed_in.jid.unwrap().to_string(), "bob@xmpp.test/one", "cut at {at}");
         }
     }

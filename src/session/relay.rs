@@ -30,6 +30,17 @@ pub struct Relay {
     /// Checked for upstream, but not yet taken by its socket.
     to_upstream: Vec<u8>,
     heard: Heard,
+    /// What was read of both ends before the relay began; gone with the first poll.
+    ahead: Option<Box<Ahead>>,
+}
+
+/// What was read before the relay began.
+#[derive(Debug)]
+pub struct Ahead {
+    /// Of the browser, behind its login.
+    pub browser: Vec<u8>,
+    /// Of upstream, behind ours.
+    pub upstream: Vec<u8>,
 }
 
 /// Whether the browser has been heard since somebody last asked.
@@ -74,23 +85,24 @@ pub enum End {
 }
 
 impl Relay {
-    /// Joins the two ends; `ahead` is what has been read of either already.
+    /// Joins the two ends; what was read of them `ahead` goes first.
+    #[must_use]
     pub fn new(
-        browser: Browser,
+        browser: (Browser, Reader),
         upstream: (TcpStream, Splitter),
-        reader: Reader,
         limits: Limits,
+        ahead: Ahead,
     ) -> Self {
-        let (upstream, splitter) = upstream;
         Self {
-            browser,
-            upstream,
-            reader,
-            splitter,
+            browser: browser.0,
+            upstream: upstream.0,
+            reader: browser.1,
+            splitter: upstream.1,
             limits,
             to_browser: Vec::new(),
             to_upstream: Vec::new(),
             heard: Heard::Yes,
+            ahead: Some(Box::new(ahead)),
         }
     }
 
@@ -109,6 +121,11 @@ impl Relay {
     /// One read and one write per direction and wake-up; a side is not read while the other takes no more.
     /// Cancel safe: all state is in `self`.
     pub fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(ahead) = self.ahead.take()
+            && let Err(end) = self.take_ahead(*ahead)
+        {
+            return Poll::Ready(end);
+        }
         loop {
             let up = self.poll_up(cx);
             let down = self.poll_down(cx);
@@ -120,39 +137,26 @@ impl Relay {
         }
     }
 
-    /// Takes bytes that were read from the browser before the relay began.
-    ///
-    /// # Errors
-    /// When they end the session.
-    pub fn take_from_browser(&mut self, bytes: &mut [u8]) -> Result<(), End> {
-        let mut out = std::mem::take(&mut self.to_upstream);
-        let taken = self.take_frames(bytes, &mut out);
-        self.to_upstream = out;
-        taken
-    }
-
-    /// Takes bytes that were read from upstream before the relay began.
-    ///
-    /// # Errors
-    /// When they end the session.
-    pub fn take_from_upstream(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let mut out = std::mem::take(&mut self.to_browser);
-        let taken = self.take_pieces(bytes, &mut out);
-        self.to_browser = out;
+    fn take_ahead(&mut self, mut ahead: Ahead) -> Result<(), End> {
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let taken = self.take_frames(&mut ahead.browser, &mut up);
+        let taken = taken.and_then(|()| self.take_pieces(&ahead.upstream, &mut down));
+        self.to_upstream.append(&mut up);
+        self.to_browser.append(&mut down);
         taken
     }
 
     /// Tells both ends how the session ended, as far as they take it.
     ///
-    /// Not cancel safe, and not bounded in time: a caller gives it a deadline and drops it.
-    pub async fn finish(mut self, end: &End) {
+    /// Not cancel safe, and not bounded in time: a caller gives it a deadline and drops the relay.
+    pub async fn finish(&mut self, end: &End) {
         use tokio::io::AsyncWriteExt as _;
         match end {
             End::BrowserClosed | End::UpstreamClosed => framing::write_close(&mut self.to_browser),
             End::BadStream(error) => framing::write_stream_error(*error, &mut self.to_browser),
             End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.to_browser),
             End::BrowserLeft | End::BrowserSilent => {
-                frame::write_close(frame::NORMAL, &mut self.to_browser)
+                frame::write_close(frame::NORMAL, &mut self.to_browser);
             }
             End::UpstreamLost | End::BadUpstream(_) | End::ShutDown => {
                 framing::write_stream_error(StreamError::SystemShutdown, &mut self.to_browser);

@@ -23,7 +23,7 @@ use crate::protocol::websocket::framing;
 use crate::protocol::welcome::{self, Reply, Resumable, Welcome, Who};
 use crate::protocol::xml::check::{self, Kind, Limits};
 use crate::protocol::xml::element::Element;
-use crate::session::relay::{End, Heard, Relay};
+use crate::session::relay::{Ahead, End, Heard, Relay};
 use crate::upstream;
 
 /// `[websocket]` of proxy.toml.
@@ -143,43 +143,43 @@ pub async fn run(
 }
 
 /// The whole life of an established session; ends with either side, by silence, or with the edge.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn would hold its arguments twice, for as long as the session lives"
+)]
 fn established(
-    relay: Result<Relay, (Relay, End)>,
+    mut relay: Relay,
     ping: Duration,
     subject: Subject,
     shutdown: CancellationToken,
-) -> impl Future<Output = ()> {
+) -> impl Future<Output = ()> + Send {
     async move {
-        let (relay, end) = match relay {
-            Ok(relay) => carry(relay, ping, shutdown).await,
-            Err(ended) => ended,
-        };
+        let end = carry(&mut relay, ping, &shutdown).await;
         // In a box, because it is as large as the rest and seldom there.
         Box::pin(async { timeout(FAREWELL, relay.finish(&end)).await }).await.ok();
         report(&subject, &end);
     }
 }
 
-async fn carry(mut relay: Relay, ping: Duration, shutdown: CancellationToken) -> (Relay, End) {
+async fn carry(relay: &mut Relay, ping: Duration, shutdown: &CancellationToken) -> End {
     let mut silence = pin!(sleep(ping));
     let mut asked = false;
-    let end = loop {
+    loop {
         tokio::select! {
             biased;
-            end = poll_fn(|cx| relay.poll_carry(cx)) => break end,
+            end = poll_fn(|cx| relay.poll_carry(cx)) => return end,
             () = silence.as_mut() => match relay.take_heard() {
                 Heard::Yes => asked = false,
-                Heard::No if asked => break End::BrowserSilent,
+                Heard::No if asked => return End::BrowserSilent,
                 Heard::No => {
                     relay.ping();
                     asked = true;
                 }
             },
-            () = shutdown.cancelled() => break End::ShutDown,
+            () = shutdown.cancelled() => return End::ShutDown,
         }
         silence.as_mut().reset(Instant::now() + ping);
-    };
-    (relay, end)
+    }
 }
 
 /// Where the browser stands until it is signed in.
@@ -214,7 +214,7 @@ impl Hall {
             match welcome.receive(&element) {
                 Reply::Success => break,
                 Reply::Failure(failure) => {
-                    framing::write_text(failure.to_xml().as_bytes(), &mut self.out)
+                    framing::write_text(failure.to_xml().as_bytes(), &mut self.out);
                 }
                 Reply::End(error) => return Err(End::BadStream(error)),
             }
@@ -290,17 +290,11 @@ impl Hall {
         self.browser.flush().await.map_err(|_| End::BrowserLeft)
     }
 
-    /// Joins the browser with its stream; what has been read of either already goes first.
-    fn into_relay(self, stream: upstream::login::Stream) -> Result<Relay, (Relay, End)> {
+    /// Joins the browser with its stream.
+    fn into_relay(self, stream: upstream::login::Stream) -> Relay {
         let upstream::login::Stream { socket, splitter, rest, .. } = stream;
-        let mut relay = Relay::new(self.browser, (socket, splitter), self.reader, self.limits);
-        let mut incoming = self.incoming;
-        let taken =
-            relay.take_from_browser(&mut incoming).and_then(|()| relay.take_from_upstream(&rest));
-        match taken {
-            Ok(()) => Ok(relay),
-            Err(end) => Err((relay, end)),
-        }
+        let ahead = Ahead { browser: self.incoming, upstream: rest };
+        Relay::new((self.browser, self.reader), (socket, splitter), self.limits, ahead)
     }
 
     /// Ends a connection that did not get as far as the relay.
@@ -309,7 +303,7 @@ impl Hall {
             End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.out),
             End::BadStream(error) => framing::write_stream_error(*error, &mut self.out),
             End::ShutDown => {
-                framing::write_stream_error(StreamError::SystemShutdown, &mut self.out)
+                framing::write_stream_error(StreamError::SystemShutdown, &mut self.out);
             }
             End::BrowserClosed => framing::write_close(&mut self.out),
             End::BrowserLeft
@@ -343,3 +337,33 @@ fn stream_id() -> String {
 
 /// How long the last words may take to go out.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::protocol::xml::splitter::Splitter;
+
+    async fn connected() -> TcpStream {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        TcpStream::connect(listener.local_addr().unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_idle_session_is_a_task_of_less_than_a_kibibyte() {
+        let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
+        let browser = (Browser::Tcp(connected().await), Reader::new(1000));
+        let upstream = (connected().await, Splitter::new(1000));
+        let relay = Relay::new(browser, upstream, Limits::default(), ahead);
+        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let subject = Subject { site: String::new(), visitor: String::new(), address };
+
+        let task = established(relay, Duration::from_secs(1), subject, CancellationToken::new());
+
+        let bytes = size_of_val(&task);
+        assert!(bytes < 1024, "{bytes} bytes");
+    }
+}

@@ -17,6 +17,7 @@ use crate::protocol::jid::{Domain, Jid};
 use crate::protocol::login::{self, Goal, Login, Step};
 use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter::Splitter;
+use crate::secret::Secret;
 use crate::upstream::dial::dial;
 use crate::upstream::settings::Settings;
 
@@ -150,7 +151,7 @@ impl Gate {
         let mut flight = Zeroizing::new(Vec::with_capacity(512));
         let mut login = {
             let shown = target.pass.initial_response(SystemTime::now(), nonce()?);
-            let payload = shown.payload.as_ref().map(|payload| payload.expose());
+            let payload = shown.payload.as_ref().map(Secret::expose);
             Login::begin(
                 target.domain.clone(),
                 goal.clone(),

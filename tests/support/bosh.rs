@@ -56,7 +56,7 @@ impl Browser {
     }
 
     /// The same, with a page of another origin open, or of none that it shows.
-    pub(crate) fn from_origin(self, origin: Option<&'static str>) -> Self {
+    pub(crate) fn with_origin(self, origin: Option<&'static str>) -> Self {
         Self { origin, ..self }
     }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every file of tests uses a part of it")]
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test that cannot get its server has failed"
 )]

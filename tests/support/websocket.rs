@@ -138,7 +138,9 @@ impl Socket {
     }
 
     /// Goes without a word.
-    pub(crate) fn vanish(self) {}
+    pub(crate) fn vanish(self) {
+        drop(self.stream);
+    }
 }
 
 /// Far more than anything ever takes, so that a loaded machine fails no test.

@@ -68,6 +68,7 @@ pub enum Error {
 
 impl Error {
     /// The status code of our close frame (§7.4.1).
+    #[must_use]
     pub fn close_code(self) -> u16 {
         match self {
             Self::Unmasked | Self::Reserved | Self::Control | Self::Fragments | Self::CloseCode => {
@@ -102,6 +103,7 @@ enum Opcode {
 
 impl Reader {
     /// A reader that refuses messages of more than `limit` bytes.
+    #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { limit, held: Vec::new(), message: None, lent: Lent::Nothing }
     }
@@ -112,6 +114,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the browser broke RFC 6455; the connection is over then.
+    #[expect(clippy::mut_mut, reason = "the caller's slice is advanced past what was taken")]
     pub fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i mut [u8],
@@ -154,6 +157,7 @@ impl Reader {
     }
 
     /// Whether nothing is held: an idle reader.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self.lent, Lent::Held) || self.held.is_empty()
     }
@@ -172,6 +176,7 @@ impl Reader {
     }
 
     /// Moves from `input` what the held frame lacks; its header once it is whole.
+    #[expect(clippy::mut_mut, reason = "as in `next`")]
     fn fill(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Error> {
         let header = loop {
             if let Some(header) = Header::parse(&self.held, self.limit)? {
@@ -237,10 +242,11 @@ impl Header {
         }
         let (payload, rest) = match (short, rest) {
             (126, &[a, b, ref rest @ ..]) => (u64::from(u16::from_be_bytes([a, b])), rest),
-            (127, &[a, b, c, d, e, f, g, h, ref rest @ ..]) => {
-                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), rest)
+            (127, rest) => {
+                let Some((length, rest)) = rest.split_first_chunk() else { return Ok(None) };
+                (u64::from_be_bytes(*length), rest)
             }
-            (126 | 127, _) => return Ok(None),
+            (126, _) => return Ok(None),
             (short, rest) => (u64::from(short), rest),
         };
         // Refused before a byte of it is kept.
@@ -360,11 +366,11 @@ mod tests {
         match payload.len() {
             short @ 0..=125 => frame.push(0x80 | u8::try_from(short).unwrap()),
             medium @ 126..=65535 => {
-                frame.push(0x80 | 126);
+                frame.push(0x80 | 0x7E);
                 frame.extend(u16::try_from(medium).unwrap().to_be_bytes());
             }
             long => {
-                frame.push(0x80 | 127);
+                frame.push(0x80 | 0x7F);
                 frame.extend((long as u64).to_be_bytes());
             }
         }
@@ -383,7 +389,9 @@ mod tests {
             while let Some(frame) = reader.next(&mut rest)? {
                 seen.push(match frame {
                     Frame::Text(text) => format!("text {}", String::from_utf8_lossy(text)),
-                    other => format!("{other:?}"),
+                    control @ (Frame::Ping(_) | Frame::Pong | Frame::Close(_)) => {
+                        format!("{control:?}")
+                    }
                 });
             }
         }
