@@ -1,5 +1,7 @@
 //! `/prebind` on the real Prosody: a page finds its visitor signed in.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use crate::support::bosh::Browser;
