@@ -50,10 +50,11 @@ function options(session, { transport, anonymous }, xmpp) {
     blacklisted_plugins: ["converse-omemo"],
   };
   if (transport === "prebind") {
-    // Without a jid: with one, Converse.js 14 does not find the session again that it kept over a reload.
-    return { ...common, authentication: "prebind", prebind_url: "/prebind", bosh_service_url: "/http-bind" };
+    // Converse.js looks for a session it kept over a reload by this jid; of a guest only the edge knows it (see chat.js).
+    const who = session.member ? { jid: `${session.member.username}@${xmpp.domain}` } : { guests: xmpp.guests };
+    return { ...common, authentication: "prebind", ...who, prebind_url: "/prebind", bosh_service_url: "/http-bind" };
   }
-  // With the member's own JID Converse.js resumes its stream after a reload; a page that does not know its visitor gives the domain.
+  // With the member's own jid Converse.js resumes its stream after a reload; a page that does not know its visitor gives the domain.
   const jid = session.member && !anonymous ? `${session.member.username}@${xmpp.domain}` : xmpp.domain;
   // chat.js adds the host that the page came from.
   return { ...common, authentication: "external", jid, websocket_url: "/xmpp-websocket" };

@@ -1,7 +1,7 @@
 // A small website with real sessions, to show Vestibule in front of one: pages, a login form, logout, whois.
 //
 //   node server.mjs [--listen 127.0.0.1:8080] [--whois-secret TEXT | --whois-secret-file FILE]
-//                   [--domain xmpp.localhost] [--room lobby@conference.localhost]
+//                   [--domain xmpp.localhost] [--guests guest.localhost] [--room lobby@conference.localhost]
 import { createReadStream, readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -30,6 +30,7 @@ const { values: settings } = parseArgs({
     "whois-secret": { type: "string" },
     "whois-secret-file": { type: "string" },
     domain: { type: "string", default: "xmpp.localhost" },
+    guests: { type: "string", default: "guest.localhost" },
     room: { type: "string", default: "lobby@conference.localhost" },
   },
 });

@@ -2,6 +2,11 @@
 const options = JSON.parse(document.getElementById("chat-options").textContent);
 if (options.websocket_url) options.websocket_url = new URL(options.websocket_url, location.href.replace(/^http/, "ws")).href;
 
+// A guest's page cannot name its visitor, and Converse.js would pick up whatever stream this tab has kept: also a member's who has
+// signed out since. The edge refuses it, but Converse.js 14 stumbles when the next stream is somebody else's.
+const kept = JSON.parse(sessionStorage.getItem("strophe-bosh-session") ?? "null");
+if (!options.jid && kept && !kept.jid.includes(`@${options.guests}/`)) sessionStorage.removeItem("strophe-bosh-session");
+
 const status = document.getElementById("status");
 // What tests wait for: the JID that this browser is bound under, and the room that it is in.
 const { dataset } = document.documentElement;
@@ -16,8 +21,8 @@ globalThis.converse.plugins.add("reading-room", {
       const connection = api.connection.get();
       dataset.jid = connection.jid;
       status.textContent = `Signed in to the chat as ${dataset.jid.split("/")[0]}`;
-      // A resumed stream is still in its rooms; on a new one Converse.js enters them again, and tells.
-      if (connection.hasResumed()) (await api.rooms.get()).filter((room) => room.isEntered()).forEach(entered);
+      // A stream that was kept is still in its rooms; on a new one Converse.js enters them again, and tells.
+      if (connection.restored) (await api.rooms.get()).filter((room) => room.isEntered()).forEach(entered);
     };
     const signedOut = (text) => () => {
       delete dataset.jid;
@@ -29,9 +34,10 @@ globalThis.converse.plugins.add("reading-room", {
     api.listen.on("will-reconnect", signedOut("Connecting again …"));
     api.listen.on("disconnected", signedOut("Not connected"));
     api.listen.on("enteredNewRoom", entered);
-    // A room that was kept over a reload is entered without a word.
-    api.listen.on("chatRoomInitialized", (room) => room.isEntered() && entered(room));
+    // A room that was kept over a reload, with its stream, is entered without a word.
+    api.listen.on("chatRoomInitialized", (room) => api.connection.get()?.restored && room.isEntered() && entered(room));
   },
 });
 
-globalThis.converse.initialize({ ...options, whitelisted_plugins: ["reading-room"] });
+const { guests, ...settings } = options;
+globalThis.converse.initialize({ ...settings, whitelisted_plugins: ["reading-room"] });
