@@ -245,6 +245,19 @@ async fn browser_that_leaves_is_unavailable_at_once() {
 }
 
 #[tokio::test]
+async fn second_login_of_a_signed_in_browser_ends_the_session_and_never_reaches_the_server() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = Browser::new(&proxy, Some(session_cookie("bob"))).sign_in().await;
+
+    let auth =
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFkbWluAGFkbWlu</auth>";
+    let answer = session.send(auth).await;
+
+    assert!(is_terminate(&answer, "bad-request"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn forbidden_xml_ends_the_session() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;

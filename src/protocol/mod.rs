@@ -4,6 +4,7 @@ pub mod bosh;
 pub mod jid;
 pub mod login;
 pub mod namespace;
+pub mod passage;
 pub mod stream_error;
 pub mod websocket;
 pub mod welcome;

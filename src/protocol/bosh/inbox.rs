@@ -14,8 +14,8 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 enum Input {
     Payload(Payload),
-    /// One of a payload that came during the login.
-    Element(Vec<u8>),
+    /// One of a payload that came during the login, and whether it may go to the server behind it.
+    Element(Vec<u8>, bool),
     Restart,
 }
 
@@ -31,20 +31,28 @@ impl Inbox {
     }
 
     /// What to do with the first of it; during the login nothing goes upstream.
+    ///
+    /// What came before the login was over and has no place behind it (a second login) goes nowhere.
     pub(super) fn next_action(&mut self, login: bool) -> Option<Action> {
         loop {
             match self.inputs.pop_front()? {
                 Input::Restart => return Some(Action::Restart),
-                Input::Element(element) if login => return Some(Action::Login(element)),
-                Input::Element(element) => return Some(Action::Send(element)),
+                Input::Element(element, _) if login => return Some(Action::Login(element)),
+                Input::Element(element, true) => return Some(Action::Send(element)),
+                Input::Element(_, false) => {}
+                Input::Payload(payload) if !login && payload.passes() => {
+                    return Some(Action::Send(payload.into_bytes()));
+                }
                 // One by one, because any of them may end the login.
-                Input::Payload(payload) if login => {
-                    let elements: Vec<_> = payload.elements().map(<[u8]>::to_vec).collect();
-                    for element in elements.into_iter().rev() {
-                        self.inputs.push_front(Input::Element(element));
+                Input::Payload(payload) => {
+                    let elements: Vec<_> = payload
+                        .elements()
+                        .map(|(element, passes)| (element.to_vec(), passes))
+                        .collect();
+                    for (element, passes) in elements.into_iter().rev() {
+                        self.inputs.push_front(Input::Element(element, passes));
                     }
                 }
-                Input::Payload(payload) => return Some(Action::Send(payload.into_bytes())),
             }
         }
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::protocol::passage;
 use crate::protocol::xml::check;
 
 /// The elements of a request, each whole and checked, without its `from`.
@@ -12,7 +13,15 @@ use crate::protocol::xml::check;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Payload {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    borders: Vec<Border>,
+}
+
+/// Where an element ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Border {
+    end: usize,
+    /// Whether it may go to the server from a browser that is signed in.
+    passes: bool,
 }
 
 impl Payload {
@@ -41,19 +50,26 @@ impl Payload {
                 element_end(rest).and_then(|end| rest.split_at_checked(end)).ok_or(Error::Text)?;
             // Alone, because it leaves the body that declares its prefixes.
             let root = check::check(element, limits)?;
-            payload.push(element, root.from.unwrap_or(0..0));
+            let passes = passage::is_open_to(&root, element);
+            payload.push(element, root.from.unwrap_or(0..0), passes);
             rest = after;
         }
     }
 
-    /// The elements, one after the other.
-    pub fn elements(&self) -> impl Iterator<Item = &[u8]> {
+    /// The elements, one after the other, and whether each may go to the server from a browser that is signed in.
+    pub fn elements(&self) -> impl Iterator<Item = (&[u8], bool)> {
         let mut start = 0;
-        self.ends.iter().filter_map(move |&end| {
+        self.borders.iter().filter_map(move |&Border { end, passes }| {
             let element = self.bytes.get(start..end);
             start = end;
-            element
+            Some((element?, passes))
         })
+    }
+
+    /// Whether all of them may go to the server.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.borders.iter().all(|border| border.passes)
     }
 
     /// All of them as they go upstream.
@@ -65,13 +81,13 @@ impl Payload {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.borders.is_empty()
     }
 
-    fn push(&mut self, element: &[u8], cut: Range<usize>) {
+    fn push(&mut self, element: &[u8], cut: Range<usize>, passes: bool) {
         self.bytes.extend_from_slice(element.get(..cut.start).unwrap_or_default());
         self.bytes.extend_from_slice(element.get(cut.end..).unwrap_or_default());
-        self.ends.push(self.bytes.len());
+        self.borders.push(Border { end: self.bytes.len(), passes });
     }
 }
 
@@ -138,7 +154,10 @@ mod tests {
 
     fn elements(payload: &str) -> Vec<String> {
         let payload = with_payload(payload).unwrap();
-        payload.elements().map(|element| String::from_utf8(element.to_vec()).unwrap()).collect()
+        payload
+            .elements()
+            .map(|(element, _)| String::from_utf8(element.to_vec()).unwrap())
+            .collect()
     }
 
     #[test]

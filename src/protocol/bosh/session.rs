@@ -220,6 +220,9 @@ impl Session {
     fn process(&mut self, rid: Rid, id: Option<RequestId>, body: Body, now: Instant) {
         self.note_held(rid, id, now);
         let Ok(payload) = body.payload else { return self.end(End::BadRequest, now) };
+        if matches!(self.phase, Phase::Relay) && !payload.passes() {
+            return self.end(End::BadRequest, now);
+        }
         // XEP-0206 §5: elements beside a restart are ignored.
         if body.kind == Kind::Restart {
             self.inbox.push_restart();

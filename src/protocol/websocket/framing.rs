@@ -1,6 +1,7 @@
 //! XMPP in WebSocket messages (RFC 7395): what a browser's message is, and how the server's stanzas become messages.
 
 use crate::protocol::namespace;
+use crate::protocol::passage;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::websocket::frame;
 use crate::protocol::xml::check;
@@ -24,17 +25,11 @@ pub enum Message<'a> {
 /// The stream error that ends the stream.
 pub fn established<'a>(text: &'a [u8], limits: &Limits) -> Result<Message<'a>, StreamError> {
     let root = check::check(text, limits).map_err(StreamError::Xml)?;
-    match root.kind {
-        Kind::Message | Kind::Presence | Kind::Iq => {}
-        Kind::Close => return Ok(Message::Close),
-        // The stream is opened, signed in and encrypted already.
-        Kind::Open => return Err(StreamError::UnsupportedStanzaType),
-        Kind::Other => {
-            let namespace = root.namespace.and_then(|range| text.get(range)).unwrap_or_default();
-            if !ALLOWED_BESIDE_STANZAS.iter().any(|allowed| allowed.as_bytes() == namespace) {
-                return Err(StreamError::UnsupportedStanzaType);
-            }
-        }
+    if root.kind == Kind::Close {
+        return Ok(Message::Close);
+    }
+    if !passage::is_open_to(&root, text) {
+        return Err(StreamError::UnsupportedStanzaType);
     }
     let from = root.from.unwrap_or(text.len()..text.len());
     let (before, rest) = (text.get(..from.start), text.get(from.end..));
@@ -87,9 +82,6 @@ pub fn write_stream_error(error: StreamError, out: &mut Vec<u8>) {
 
 const CLIENT_DECLARATION: &str = " xmlns=\"jabber:client\"";
 const STREAM_DECLARATION: &str = " xmlns:stream=\"http://etherx.jabber.org/streams\"";
-
-/// What a browser may say beside stanzas: stream management and client state.
-const ALLOWED_BESIDE_STANZAS: &[&str] = &[namespace::STREAM_MANAGEMENT, "urn:xmpp:csi:0"];
 
 #[cfg(test)]
 mod tests {

@@ -108,7 +108,7 @@ impl World {
         let mut payload = String::new();
         for _ in 0..self.dice.below(3) {
             self.written += 1;
-            let _ = write!(payload, "<u{}/>", self.written);
+            let _ = write!(payload, "<iq id='{}'/>", self.written);
         }
         self.sent_up.push_str(&payload);
         let text = format!(

@@ -61,18 +61,18 @@ fn held_request_is_answered_with_nothing_when_the_wait_is_over() {
 #[test]
 fn requests_sent_as_3_2_1_are_answered_and_sent_on_in_order() {
     let mut scene = Scene::prebound();
-    let third = scene.post(3, "", "<c/>");
-    let second = scene.post(2, "", "<b/>");
+    let third = scene.post(3, "", "<message id='c'/>");
+    let second = scene.post(2, "", "<message id='b'/>");
     assert_eq!(scene.done(), []);
 
-    let first = scene.post(1, "", "<a/>");
+    let first = scene.post(1, "", "<message id='a'/>");
 
     assert_eq!(
         scene.done(),
         [
-            Sent("<a/>".into()),
-            Sent("<b/>".into()),
-            Sent("<c/>".into()),
+            Sent("<message id='a'/>".into()),
+            Sent("<message id='b'/>".into()),
+            Sent("<message id='c'/>".into()),
             Answered(first, EMPTY.into()),
             Answered(second, EMPTY.into()),
         ]
@@ -84,12 +84,15 @@ fn requests_sent_as_3_2_1_are_answered_and_sent_on_in_order() {
 #[test]
 fn repeated_rid_gets_the_same_answer_and_is_not_sent_on_again() {
     let mut scene = Scene::prebound();
-    let first = scene.post(1, "", "<a/>");
+    let first = scene.post(1, "", "<message id='a'/>");
     scene.stanza("message");
-    assert_eq!(scene.done(), [Sent("<a/>".into()), Answered(first, stanzas(&["message"]))]);
+    assert_eq!(
+        scene.done(),
+        [Sent("<message id='a'/>".into()), Answered(first, stanzas(&["message"]))]
+    );
     scene.poll(2);
 
-    let again = scene.post(1, "", "<a/>");
+    let again = scene.post(1, "", "<message id='a'/>");
 
     assert_eq!(scene.done(), [Answered(again, stanzas(&["message"]))]);
 }
@@ -109,13 +112,13 @@ fn repeated_rid_of_a_held_request_takes_its_place() {
 #[test]
 fn request_whose_connection_broke_is_held_again_when_repeated() {
     let mut scene = Scene::prebound();
-    let first = scene.post(1, "", "<a/>");
+    let first = scene.post(1, "", "<message id='a'/>");
     scene.done();
     scene.drop_connection(first);
     scene.stanza("message");
     assert_eq!(scene.done(), []);
 
-    let again = scene.post(1, "", "<a/>");
+    let again = scene.post(1, "", "<message id='a'/>");
 
     assert_eq!(scene.done(), [Answered(again, stanzas(&["message"]))]);
 }
@@ -181,10 +184,10 @@ fn repeated_rid_does_not_overtake_what_a_later_one_brought() {
 #[test]
 fn missing_rid_is_waited_for_and_then_done_without() {
     let mut scene = Scene::prebound();
-    let second = scene.post(2, "", "<b/>");
+    let second = scene.post(2, "", "<message id='b'/>");
     assert_eq!(scene.pass(Duration::from_millis(2_900)), []);
 
-    assert_eq!(scene.pass(Duration::from_millis(100)), [Sent("<b/>".into())]);
+    assert_eq!(scene.pass(Duration::from_millis(100)), [Sent("<message id='b'/>".into())]);
 
     scene.stanza("message");
     assert_eq!(scene.done(), [Answered(second, stanzas(&["message"]))]);
@@ -193,12 +196,12 @@ fn missing_rid_is_waited_for_and_then_done_without() {
 #[test]
 fn missing_rid_that_comes_late_is_still_sent_on() {
     let mut scene = Scene::prebound();
-    let second = scene.post(2, "", "<b/>");
+    let second = scene.post(2, "", "<message id='b'/>");
     scene.pass(seconds(3));
 
-    let first = scene.post(1, "", "<a/>");
+    let first = scene.post(1, "", "<message id='a'/>");
 
-    assert_eq!(scene.done(), [Sent("<a/>".into()), Answered(first, EMPTY.into())]);
+    assert_eq!(scene.done(), [Sent("<message id='a'/>".into()), Answered(first, EMPTY.into())]);
     scene.stanza("message");
     assert_eq!(scene.done(), [Answered(second, stanzas(&["message"]))]);
 }
@@ -206,12 +209,12 @@ fn missing_rid_that_comes_late_is_still_sent_on() {
 #[test]
 fn early_request_whose_connection_broke_is_sent_on_all_the_same() {
     let mut scene = Scene::prebound();
-    let second = scene.post(2, "", "<b/>");
+    let second = scene.post(2, "", "<message id='b'/>");
     scene.drop_connection(second);
 
-    let first = scene.post(1, "", "<a/>");
+    let first = scene.post(1, "", "<message id='a'/>");
 
-    assert_eq!(scene.done(), [Sent("<a/>".into()), Sent("<b/>".into())]);
+    assert_eq!(scene.done(), [Sent("<message id='a'/>".into()), Sent("<message id='b'/>".into())]);
     scene.stanza("message");
     assert_eq!(scene.done(), [Answered(first, stanzas(&["message"]))]);
 }
