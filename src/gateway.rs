@@ -75,11 +75,16 @@ impl Gateway {
         }
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let edge = Edge {
             sites,
-            backend: Backend::new(client, visitors.clone(), settings.backend),
+            backend: Backend::new(
+                (client, settings.backend),
+                visitors.clone(),
+                tasks.clone(),
+                shutdown.clone(),
+            ),
             visitors,
             gate: Gate::new(settings.upstream),
             tickets: settings.ticket,

@@ -4,7 +4,13 @@
 
 mod support;
 
+use futures_util::SinkExt;
+use futures_util::StreamExt;
+use tokio::net::TcpListener;
+use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::Request;
+use tokio_tungstenite::tungstenite::handshake::server::Response;
 
 use crate::support::gateway::ORIGIN;
 use crate::support::gateway::Proxy;
@@ -223,6 +229,31 @@ async fn the_subprotocol_must_be_xmpp_and_the_host_a_sites() {
 
     assert_eq!(other.unwrap_err(), 400);
     assert_eq!(nowhere.unwrap_err(), 421);
+}
+
+#[tokio::test]
+async fn the_sites_own_websocket_goes_to_its_own_web_server() {
+    let prosody = Prosody::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = format!("backend = 'http://{}'", listener.local_addr().unwrap());
+    let proxy = Proxy::with(&Proxy::site(&prosody, ANONYMOUS, &backend)).await;
+    tokio::spawn(async move {
+        let (connection, _) = listener.accept().await.unwrap();
+        let keep_protocol = |_: &Request, mut response: Response| {
+            response.headers_mut().insert("sec-websocket-protocol", "xmpp".parse().unwrap());
+            Ok(response)
+        };
+        let mut server = accept_hdr_async(connection, keep_protocol).await.unwrap();
+        let question = server.next().await.unwrap().unwrap();
+        server.send(Message::text(format!("the site heard: {question}"))).await.unwrap();
+        server.close(None).await.unwrap();
+    });
+
+    let mut page = Socket::try_open_at(&proxy, "/live", &[("origin", ORIGIN)]).await.unwrap();
+    page.send("news?").await;
+
+    assert_eq!(page.receive().await, "the site heard: news?");
+    assert!(matches!(page.next().await, Some(Message::Close(_))));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The rest of the site: every URL that is not ours goes to its own web server, streamed both ways.
 
+mod upgrade;
+
 use std::error::Error as StdError;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,10 +25,13 @@ use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::endpoint;
 use crate::endpoint::Body;
 use crate::endpoint::Refusal;
+use crate::endpoint::backend::upgrade::Wanted;
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;
@@ -55,13 +60,21 @@ pub struct Backend {
     client: Client,
     visitors: Arc<Visitors>,
     settings: Settings,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
 }
 
 impl Backend {
-    /// Requests go out through `client`; what they may have changed about a visitor is dropped from `visitors`.
+    /// Requests go out through `client`; what they may have changed about a visitor is dropped from `visitors`. The site's
+    /// own WebSockets live on `tasks` until `shutdown`.
     #[must_use]
-    pub fn new(client: Client, visitors: Arc<Visitors>, settings: Settings) -> Self {
-        Self { client, visitors, settings }
+    pub fn new(
+        (client, settings): (Client, Settings),
+        visitors: Arc<Visitors>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { client, visitors, settings, tasks, shutdown }
     }
 
     /// Brings a request to the site's own web server, and the answer back as soon as its head is there.
@@ -74,7 +87,7 @@ impl Backend {
     pub async fn answer<B>(
         &self,
         site: &Arc<Site>,
-        request: Request<B>,
+        mut request: Request<B>,
         address: IpAddr,
         https: bool,
     ) -> Result<Response<Body>, Refusal>
@@ -86,14 +99,18 @@ impl Backend {
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
         let doubt = Doubt::about(&self.visitors, site, request.headers());
         let path = request.uri().path().to_owned();
-        let Some(request) = outgoing(request, backend, address, https) else {
+        let wanted = Wanted::by(&mut request);
+        let Some(mut request) = outgoing(request, backend, address, https) else {
             return Err(Refusal::BadRequest("the request names no page"));
         };
+        if let Some(wanted) = &wanted {
+            wanted.dress(request.headers_mut());
+        }
         let answered = tokio::time::timeout(self.settings.answer, self.client.send(request)).await;
         if changes {
             doubt.forget();
         }
-        let response = match answered {
+        let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let error = outbound::chain(&error);
@@ -110,8 +127,11 @@ impl Backend {
                 return Err(Refusal::GatewayTimeout);
             }
         };
+        let joined = wanted
+            .and_then(|wanted| wanted.join(&mut response, &self.tasks, self.shutdown.clone()));
         let (mut head, body) = response.into_parts();
         remove_hop_by_hop(&mut head.headers);
+        head.headers.extend(joined.unwrap_or_default());
         // What the browser speaks with us is not what we speak with the server.
         head.version = Version::default();
         let body = body.map_err(Into::into).boxed_unsync();

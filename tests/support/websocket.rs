@@ -41,10 +41,19 @@ impl Socket {
 
     /// Opens one with these headers; the status, if it is not 101.
     pub(crate) async fn try_open(proxy: &Proxy, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        Self::try_open_at(proxy, "/xmpp-websocket", headers).await
+    }
+
+    /// The same at another path.
+    pub(crate) async fn try_open_at(
+        proxy: &Proxy,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, u16> {
         let tcp = TcpStream::connect(proxy.address()).await.expect("the proxy listens");
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = TlsConnector::from(proxy.tls("http/1.1")).connect(name, tcp).await.expect("TLS");
-        let mut request = "wss://localhost/xmpp-websocket".into_client_request().expect("a URL");
+        let mut request = format!("wss://localhost{path}").into_client_request().expect("a URL");
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("xmpp"));
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header");

@@ -96,9 +96,10 @@ fn visitors() -> Arc<Visitors> {
 
 fn backend(visitors: &Arc<Visitors>) -> Backend {
     Backend::new(
-        Client::new(&outbound::Settings::default()),
+        (Client::new(&outbound::Settings::default()), Settings::default()),
         Arc::clone(visitors),
-        Settings::default(),
+        TaskTracker::new(),
+        CancellationToken::new(),
     )
 }
 
