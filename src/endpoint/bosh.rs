@@ -21,9 +21,9 @@ use crate::protocol::bosh::condition::Condition;
 use crate::protocol::login::Goal;
 use crate::protocol::welcome::Who;
 use crate::protocol::xml::check::Limits;
+use crate::session::Subject;
 use crate::session::bosh::Hall;
 use crate::session::registry::Owner;
-use crate::session::websocket::Subject;
 use crate::site::Site;
 use crate::visitor::{self, Freshness, Visitors};
 

@@ -14,8 +14,8 @@ use crate::endpoint::admission::{Admitted, NotAdmitted, admit};
 use crate::endpoint::bosh::{allow, preflight};
 use crate::endpoint::{Body, Edge, Refusal, whole};
 use crate::protocol::login::Goal;
+use crate::session::Subject;
 use crate::session::registry::Owner;
-use crate::session::websocket::Subject;
 use crate::site::Site;
 
 /// `[prebind]` of proxy.toml.

@@ -19,7 +19,8 @@ use crate::endpoint::admission::{Admitted, NotAdmitted, admit};
 use crate::endpoint::{Body, Edge, Refusal, own_domain, whole};
 use crate::origin;
 use crate::protocol::login::Goal;
-use crate::session::websocket::{Arrival, Entry, Subject, run};
+use crate::session::Subject;
+use crate::session::websocket::{Arrival, Entry, run};
 use crate::site::Site;
 use crate::visitor::Visitors;
 

@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
 
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::event::{Opening, RequestId};
@@ -19,9 +18,9 @@ use crate::protocol::bosh::settings::Settings;
 use crate::protocol::bosh::window::Rid;
 use crate::protocol::jid::Domain;
 use crate::protocol::welcome::{self, Resumable, Welcome, Who};
+use crate::session::Subject;
 use crate::session::bosh::task::{Login, Task};
 use crate::session::registry::{Error, Owner, Place, Registry, Sid};
-use crate::session::websocket::Subject;
 use crate::upstream;
 
 /// A request, and where its answer goes.
@@ -151,8 +150,7 @@ impl Sessions {
         // Ends when the machine says so: on the browser's word, its silence, upstream's end or the shutdown.
         self.tasks.spawn(async move {
             let end = task.run(shutdown).await;
-            let Subject { site, visitor, address } = subject;
-            info!(site, visitor, transport = "bosh", %address, reason = %end, "session ended");
+            subject.report("bosh", &end);
         });
     }
 }

@@ -4,3 +4,27 @@ pub mod bosh;
 pub mod registry;
 pub mod relay;
 pub mod websocket;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use tracing::info;
+
+/// What the log says of a session: never a cookie, a token or a stanza.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The site's name.
+    pub site: String,
+    /// The visitor's JID or name, as far as it is known.
+    pub visitor: String,
+    /// The browser's address.
+    pub address: IpAddr,
+}
+
+impl Subject {
+    /// The one line that the operator gets of each session.
+    pub fn report(&self, transport: &str, reason: &dyn fmt::Display) {
+        let Self { site, visitor, address } = self;
+        info!(site, visitor, transport, %address, %reason, "session ended");
+    }
+}

@@ -1,7 +1,6 @@
 //! A WebSocket session from the 101 on: the browser's login is answered here, then the relay begins.
 
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
 
 use crate::browser::Browser;
 use crate::protocol::jid::Domain;
@@ -23,6 +21,7 @@ use crate::protocol::websocket::framing;
 use crate::protocol::welcome::{self, Reply, Resumable, Welcome, Who};
 use crate::protocol::xml::check::{self, Kind, Limits};
 use crate::protocol::xml::element::Element;
+use crate::session::Subject;
 use crate::session::relay::{Ahead, End, Heard, Relay};
 use crate::upstream;
 
@@ -90,17 +89,6 @@ pub enum Entry {
     },
 }
 
-/// What the log says of a session: never a cookie, a token or a stanza.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// The site's name.
-    pub site: String,
-    /// The visitor's JID or name, as far as it is known.
-    pub visitor: String,
-    /// The browser's address.
-    pub address: IpAddr,
-}
-
 /// Runs a session to its end.
 ///
 /// The relay is spawned on `tasks` as a future of its own, so that an idle session is not as large as its login.
@@ -137,7 +125,7 @@ pub async fn run(
         (Ok(()), Entry::Denied { .. } | Entry::Unavailable { .. }) => {}
         (Err(end), _) => {
             hall.end(&end).await;
-            report(&subject, &end);
+            subject.report("websocket", &end);
         }
     }
 }
@@ -157,7 +145,7 @@ fn established(
         let end = carry(&mut relay, ping, &shutdown).await;
         // In a box, because it is as large as the rest and seldom there.
         Box::pin(async { timeout(FAREWELL, relay.finish(&end)).await }).await.ok();
-        report(&subject, &end);
+        subject.report("websocket", &end);
     }
 }
 
@@ -321,12 +309,6 @@ impl Hall {
     }
 }
 
-/// One line for each session, for the operator.
-fn report(subject: &Subject, end: &End) {
-    let Subject { site, visitor, address } = subject;
-    info!(site, visitor, transport = "websocket", %address, reason = %end, "session ended");
-}
-
 /// Names a stream (RFC 6120 §4.7.3); it is no secret.
 fn stream_id() -> String {
     let mut id = [0; 8];
@@ -340,7 +322,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use tokio::net::{TcpListener, TcpStream};
 
