@@ -48,6 +48,18 @@ pub enum Error {
 }
 
 impl Gateway {
+    /// Whether the files that a configuration names could be used, without making any or binding an address.
+    ///
+    /// # Errors
+    /// What [`bind`](Self::bind) would find.
+    pub fn check(config: &Config) -> Result<(), Error> {
+        let tls = &config.settings.tls;
+        if !config.settings.listen.https.is_empty() && !tls.makes_its_own() {
+            tls.load()?;
+        }
+        Ok(())
+    }
+
     /// Reads certificates and keys (those for development are made where they are missing) and binds the addresses.
     ///
     /// # Errors

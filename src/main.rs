@@ -1,5 +1,6 @@
 //! The command line: arguments, `proxy.toml`, logging, run until a signal, exit code.
 
+use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,16 +44,19 @@ fn main() -> ExitCode {
 }
 
 fn check(path: &Path) -> ExitCode {
-    match Config::load(path) {
-        Ok(config) => {
-            say(&format!("{} is good: {}", path.display(), count(config.sites.iter().count())));
-            ExitCode::SUCCESS
-        }
+    let config = match Config::load(path) {
+        Ok(config) => config,
         Err(problems) => {
             complain(&problems);
-            EX_CONFIG.into()
+            return EX_CONFIG.into();
         }
+    };
+    if let Err(error) = Gateway::check(&config) {
+        complain(&with_causes(&error));
+        return EX_CONFIG.into();
     }
+    say(&format!("{} is good: {}", path.display(), count(config.sites.iter().count())));
+    ExitCode::SUCCESS
 }
 
 fn run(path: &Path) -> ExitCode {
@@ -82,9 +86,7 @@ async fn serve(config: Config) -> ExitCode {
     let gateway = match Gateway::bind(config).await {
         Ok(gateway) => gateway,
         Err(error) => {
-            let causes =
-                std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-            complain(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+            complain(&with_causes(&error));
             return EX_CONFIG.into();
         }
     };
@@ -123,6 +125,16 @@ fn count(sites: usize) -> String {
         1 => "one site".to_owned(),
         more => format!("{more} sites"),
     }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn say(text: &str) {

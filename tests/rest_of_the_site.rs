@@ -74,7 +74,7 @@ fn settings(backend: SocketAddr, trusted: &str) -> String {
          [site.guests]
          domain = 'guest.example.org'
          upstream = '127.0.0.1:5222'
-         secret = 'shared'"
+         secret = 'a secret we share'"
     )
 }
 

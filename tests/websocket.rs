@@ -239,6 +239,7 @@ async fn the_sites_own_websocket_goes_to_its_own_web_server() {
     let proxy = Proxy::with(&Proxy::site(&prosody, ANONYMOUS, &backend)).await;
     tokio::spawn(async move {
         let (connection, _) = listener.accept().await.unwrap();
+        #[expect(clippy::result_large_err, reason = "tungstenite's own")]
         let keep_protocol = |_: &Request, mut response: Response| {
             response.headers_mut().insert("sec-websocket-protocol", "xmpp".parse().unwrap());
             Ok(response)

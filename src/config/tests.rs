@@ -82,7 +82,7 @@ fn relative_paths_are_relative_to_the_file() {
 fn secret_is_read_from_its_file_without_the_last_newline() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxy.toml");
-    fs::write(folder.path().join("ticket.secret"), "between us\n").unwrap();
+    fs::write(folder.path().join("ticket.secret"), "a secret between us\n").unwrap();
     let mut file = fs::File::create(&path).unwrap();
     let guests = "domain = 'guest.example.org'\nupstream = 'localhost:5222'\nsecret = { file = 'ticket.secret' }";
     write!(file, "[[site]]\nhosts = ['a.example']\n[site.guests]\n{guests}").unwrap();
@@ -91,5 +91,5 @@ fn secret_is_read_from_its_file_without_the_last_newline() {
 
     let guests = config.sites.by_host("a.example").unwrap().guests.clone().unwrap();
     let site::Proof::Ticket(secret) = guests.pass else { panic!("{guests:?}") };
-    assert!(secret.matches(b"between us"));
+    assert!(secret.matches(b"a secret between us"));
 }

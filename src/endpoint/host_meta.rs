@@ -83,7 +83,7 @@ mod tests {
             [guests]
             domain = 'guest.example.org'
             upstream = '127.0.0.1:5222'
-            secret = 'shared'";
+            secret = 'a secret we share'";
         let site = crate::site::tests::site(text).unwrap();
         let host = (header::HOST, "www.example.org:8443");
         let request = Request::builder().method(method).uri(path).header(host.0, host.1);

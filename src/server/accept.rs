@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,17 +159,21 @@ enum Socket {
 }
 
 /// Takes a socket that a dead process left behind, but not one that is listened on.
-async fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
+///
+/// Whoever can connect is believed about where browsers are, so it is for our user and group alone.
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let listener = match UnixListener::bind(path) {
         Err(error)
             if error.kind() == io::ErrorKind::AddrInUse
                 && UnixStream::connect(path).await.is_err() =>
         {
-            std::fs::remove_file(path)?;
+            fs::remove_file(path)?;
             UnixListener::bind(path)
         }
         bound => bound,
-    }
+    }?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
 }
 
 /// Accepts browsers on one listener until the edge goes down; each gets a task of its own.

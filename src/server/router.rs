@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use tracing::debug;
 
-use crate::endpoint::{Body, Edge, Refusal, bosh, host, host_meta, prebind, websocket};
+use crate::endpoint::{Body, Edge, Refusal, bosh, host, host_meta, prebind, websocket, whole};
 use crate::server::forwarded::{Neighbour, Proxy, Source, source};
 use crate::site::Site;
 use crate::site::settings::Checked;
@@ -46,10 +47,11 @@ impl Router {
             Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
-        answered.unwrap_or_else(|refusal| {
+        let response = answered.unwrap_or_else(|refusal| {
             debug!(%method, path, %refusal, "request refused");
             refusal.response()
-        })
+        });
+        if method == Method::HEAD { without_body(response) } else { response }
     }
 
     async fn endpoint(
@@ -78,6 +80,15 @@ impl Router {
         };
         sites.by_host(host).or_else(by_xmpp_domain).cloned().ok_or(Refusal::NoSite)
     }
+}
+
+/// An answer to HEAD has the length of a body and none (RFC 9110 §9.3.2); hyper sees to it over HTTP/1.1 alone.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|&length| length > 0) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    Response::from_parts(head, whole(Bytes::new()))
 }
 
 /// HTTP/2 may send each cookie in a field of its own (RFC 9113 §8.2.3); whoever reads them next knows one field.

@@ -30,7 +30,8 @@ use crate::upstream;
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// After so long without a word of the browser it is pinged; after as long again it is taken for gone.
+    /// A browser that has not said a word between two beats of this clock is pinged, and taken for gone if the next beat
+    /// finds it silent still: so a silence of once to twice this is broken, and one of three times this ends the session.
     #[serde(with = "humantime_serde")]
     pub ping: Duration,
     /// How long the browser's own login may take, from the 101 to the features behind SASL.
@@ -43,7 +44,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            ping: Duration::from_secs(45),
+            ping: Duration::from_secs(25),
             login: Duration::from_secs(30),
             stanza: ByteSize::kib(256),
         }

@@ -108,6 +108,9 @@ pub enum Error {
     /// Tickets are signed.
     #[error("pass = \"ticket\" needs a secret")]
     NoSecret,
+    /// The server's module refuses such a one, and all that it signs.
+    #[error("a ticket secret has at least {LEAST_TICKET_SECRET} bytes")]
+    ShortSecret,
     /// Said and never used.
     #[error("pass = \"anonymous\" has no secret")]
     UnusedSecret,
@@ -247,10 +250,9 @@ impl Sites {
     pub fn by_xmpp_domain(&self, authority: &str) -> Option<&Arc<Site>> {
         let host = without_port(authority);
         self.sites.iter().find(|site| {
-            [&site.registered, &site.guests]
-                .into_iter()
-                .flatten()
-                .any(|xmpp| xmpp.domain.as_str() == host)
+            let homes = [&site.registered, &site.guests].into_iter().flatten();
+            let domains = homes.map(|xmpp| &xmpp.domain).chain(&site.rooms);
+            domains.into_iter().any(|domain| domain.as_str() == host)
         })
     }
 
@@ -293,6 +295,12 @@ fn faults_of(settings: &Settings) -> Vec<Fault> {
     if let Some(whois) = &session.whois {
         fault(whois.cookies.is_empty(), "session.whois.cookies", Error::NoCookies);
     }
+    let is_short = |domain: &Option<settings::XmppDomain>| {
+        let secret = domain.as_ref().and_then(|domain| domain.secret.as_ref());
+        secret.is_some_and(|secret| secret.expose().len() < LEAST_TICKET_SECRET)
+    };
+    fault(is_short(&settings.registered), "registered.secret", Error::ShortSecret);
+    fault(is_short(&settings.guests), "guests.secret", Error::ShortSecret);
     if let Some(members) = &settings.registered {
         fault(members.pass == Pass::Anonymous, "registered.pass", Error::AnonymousMember);
         fault(
@@ -317,6 +325,9 @@ fn faults_of(settings: &Settings) -> Vec<Fault> {
     }
     faults
 }
+
+/// What `prosody/mod_auth_vestibule.lua` asks for.
+const LEAST_TICKET_SECRET: usize = 16;
 
 #[cfg(test)]
 pub(crate) mod tests;

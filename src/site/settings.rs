@@ -1,5 +1,6 @@
 //! What the administrator writes about one website, below `[[site]]` in `proxy.toml`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -32,8 +33,8 @@ pub struct Settings {
     /// What becomes of capitals in a username.
     #[serde(default)]
     pub usernames: Usernames,
-    /// Localparts that no visitor is given: at least the server's administrators.
-    #[serde(default)]
+    /// Localparts that no visitor is given: at least the server's administrators; `admin` unless told.
+    #[serde(default = "administrators")]
     pub reserved: Vec<Checked<Localpart>>,
     /// The domain of the site's rooms.
     #[serde(default)]
@@ -98,6 +99,10 @@ pub struct XmppDomain {
     pub secret: Option<Secret>,
 }
 
+fn administrators() -> Vec<Checked<Localpart>> {
+    Localpart::parse("admin").map(Checked).into_iter().collect()
+}
+
 /// The ways to sign a visitor in upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -158,6 +163,7 @@ impl From<WrittenWhois> for Whois {
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
     /// The name of the cookie.
+    #[serde(deserialize_with = "cookie_name")]
     pub cookie: String,
     /// What signs it, with HS256.
     pub secret: Secret,
@@ -167,6 +173,10 @@ pub struct Jwt {
     /// How far the site's clock and ours may differ.
     #[serde(default = "leeway", with = "humantime_serde")]
     pub leeway: Duration,
+}
+
+fn cookie_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Checked::<CookieName>::deserialize(deserializer).map(|Checked(CookieName(name))| name)
 }
 
 fn username_claim() -> String {
@@ -251,15 +261,18 @@ impl Written for Origin {
 
 impl Written for Upstream {
     fn read(text: &str) -> Result<Self, String> {
-        let port = text
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.is_empty())
-            .and_then(|(_, port)| port.parse().ok());
-        match port {
-            Some(1..=u16::MAX) => Ok(Self(text.to_owned())),
-            Some(0) | None => {
-                Err(format!("expected host:port, such as \"127.0.0.1:5222\", not {text:?}"))
-            }
+        let expected = || format!("expected host:port, such as \"127.0.0.1:5222\", not {text:?}");
+        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+        if !port.parse().is_ok_and(|port: u16| port > 0) || host.is_empty() {
+            return Err(expected());
+        }
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "expected a server on this machine: tickets and messages would cross the network in the clear to {text:?}"
+            ))
         }
     }
 }
@@ -329,11 +342,18 @@ mod tests {
 
     #[test]
     fn upstream_needs_a_port() {
-        for right in ["127.0.0.1:5222", "[::1]:5222", "xmpp.example.org:1"] {
+        for right in ["127.0.0.1:5222", "[::1]:5222", "localhost:1"] {
             assert_eq!(Upstream::read(right).unwrap().0, right);
         }
-        for wrong in ["", "xmpp.example.org", ":5222", "a:0", "a:65536", "a:x"] {
+        for wrong in ["", "localhost", ":5222", "localhost:0", "localhost:65536", "localhost:x"] {
             assert!(Upstream::read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn upstream_is_on_this_machine() {
+        for wrong in ["xmpp.example.org:5222", "192.0.2.1:5222", "[2001:db8::1]:5222"] {
+            assert!(Upstream::read(wrong).unwrap_err().contains("in the clear"), "{wrong}");
         }
     }
 

@@ -12,7 +12,7 @@ const GUESTS: &str = "
     [guests]
     domain = 'guest.example.org'
     upstream = '127.0.0.1:5222'
-    secret = 'shared'";
+    secret = 'a secret we share'";
 
 fn sites(texts: &[&str]) -> Result<Sites, Vec<(usize, Fault)>> {
     Sites::new(texts.iter().map(|text| toml::from_str(text).unwrap()).collect())

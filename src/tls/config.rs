@@ -67,15 +67,22 @@ pub enum Error {
 }
 
 impl Settings {
+    /// Whether a development certificate will be made: the settings are at their defaults, and the files are missing.
+    #[must_use]
+    pub fn makes_its_own(&self) -> bool {
+        self.certificate.ends_with(DEVELOPMENT_CERTIFICATE)
+            && self.key.ends_with(DEVELOPMENT_KEY)
+            && !self.certificate.exists()
+            && !self.key.exists()
+    }
+
     /// Makes a development certificate for `names`, if the settings are at their defaults and the files are missing.
     /// Says whether it did.
     ///
     /// # Errors
     /// When it cannot be made or written.
     pub fn make_development_certificate(&self, names: &[String]) -> Result<bool, Error> {
-        let default = self.certificate.ends_with(DEVELOPMENT_CERTIFICATE)
-            && self.key.ends_with(DEVELOPMENT_KEY);
-        if !default || self.certificate.exists() || self.key.exists() {
+        if !self.makes_its_own() {
             return Ok(false);
         }
         let (certificate, key) = development_certificate(names).map_err(Error::Make)?;

@@ -113,16 +113,19 @@ impl Gate {
     ) -> Result<Stream, Error> {
         let end = Instant::now() + hold;
         let mut pause = FIRST_PAUSE;
+        let mut last = None;
         loop {
             let error = match timeout_at(end, self.try_once(target, goal)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => error,
-                Err(_) => return Err(Error::Late(hold)),
+                // What failed before tells more than that the time is over.
+                Err(_) => return Err(last.unwrap_or(Error::Late(hold))),
             };
             report(target, &error);
             if Instant::now() + pause >= end {
                 return Err(error);
             }
+            last = Some(error);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -195,7 +195,7 @@ mod tests {
              [guests]
              domain = 'guest.example.org'
              upstream = '127.0.0.1:5222'
-             secret = 'shared'"
+             secret = 'a secret we share'"
         );
         site(&text).unwrap()
     }

@@ -80,7 +80,7 @@ mod tests {
              [registered]
              domain = 'xmpp.example.org'
              upstream = '127.0.0.1:5222'
-             secret = 'shared'
+             secret = 'a secret we share'
              [session.jwt]
              cookie = 'session'
              secret = '{SECRET}'"
@@ -181,7 +181,7 @@ mod tests {
             [registered]
             domain = 'xmpp.example.org'
             upstream = '127.0.0.1:5222'
-            secret = 'shared'
+            secret = 'a secret we share'
             [session.jwt]
             cookie = 'session'
             claim = 'login'

@@ -222,11 +222,11 @@ mod tests {
              [registered]
              domain = 'xmpp.example.org'
              upstream = '127.0.0.1:5222'
-             secret = 'shared'
+             secret = 'a secret we share'
              [guests]
              domain = 'guest.example.org'
              upstream = '127.0.0.1:5222'
-             secret = 'shared'
+             secret = 'a secret we share'
              [session.jwt]
              cookie = 'session'
              secret = 'between us'"

@@ -41,11 +41,11 @@ impl Server {
              [registered]
              domain = 'xmpp.example.org'
              upstream = '127.0.0.1:5222'
-             secret = 'shared'
+             secret = 'a secret we share'
              [guests]
              domain = 'guest.example.org'
              upstream = '127.0.0.1:5222'
-             secret = 'shared'
+             secret = 'a secret we share'
              [session.whois]
              url = 'http://{address}/whois'
              secret = 'between us'

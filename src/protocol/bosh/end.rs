@@ -44,7 +44,7 @@ pub enum End {
     #[error("the visitor may no longer use it")]
     Revoked,
     /// We stop.
-    #[error("the proxy shuts down")]
+    #[error("the edge is going down")]
     ShutDown,
 }
 

@@ -62,7 +62,7 @@ impl Cms {
              [registered]
              domain = 'xmpp.example.org'
              upstream = '127.0.0.1:5222'
-             secret = 'shared'
+             secret = 'a secret we share'
              [session.whois]
              url = '{}'
              secret = 'between us'

@@ -1,0 +1,220 @@
+//! The program as an administrator runs it: `vestibule check`, `vestibule run`, and its end by a signal.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::process::ChildStderr;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const SITE: &str = "[[site]]\nhosts = ['www.example.org']\nwithout_session = 'refuse'\n\
+    [site.registered]\ndomain = 'xmpp.example.org'\nupstream = '127.0.0.1:1'\nsecret = 'a ticket secret of the tests'\n\
+    [site.session.jwt]\ncookie = 'session'\nsecret = 'THE-COOKIE-SECRET-OF-THE-TESTS!!'\n";
+
+#[tokio::test]
+async fn check_says_what_is_wrong_by_line_and_key_and_exits_with_78() {
+    let folder = folder_with("[listen]\nhttp = ['0.0.0.0:8080']\n[upstream]\nholdd = '3s'\n");
+
+    let output = vestibule(&folder, "check").output().await.unwrap();
+
+    assert_eq!(output.status.code(), Some(78));
+    let complaint = complaint(&output);
+    assert!(complaint.contains("proxy.toml:2") && complaint.contains("listen.http"), "{complaint}");
+    assert!(complaint.contains("proxy.toml:4") && complaint.contains("holdd"), "{complaint}");
+}
+
+#[tokio::test]
+async fn check_is_content_with_the_shipped_file_the_demos_and_the_readmes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let in_readme = readme.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let shipped = fs::read_to_string(root.join("proxy.toml")).unwrap();
+    let demo = fs::read_to_string(root.join("examples/demo/proxy.toml")).unwrap();
+
+    for config in [in_readme, &shipped, &demo] {
+        let folder = folder_with(config);
+        fs::create_dir(folder.path().join("prosody")).unwrap();
+        for secret in ["ticket.secret", "whois.secret", "prosody/ticket.secret"] {
+            fs::write(folder.path().join(secret), "a secret of the tests\n").unwrap();
+        }
+        // The README's certificate is the administrator's own.
+        let output = vestibule(&folder, "check").output().await.unwrap();
+        let complaint = complaint(&output);
+        let good = output.status.success() || complaint.contains("of [tls] certificate");
+        assert!(good, "{config}\n{complaint}");
+    }
+}
+
+#[tokio::test]
+async fn check_names_a_certificate_that_is_not_there() {
+    let folder = folder_with("[tls]\ncertificate = 'site.pem'\nkey = 'site.key'\n");
+
+    let output = vestibule(&folder, "check").output().await.unwrap();
+
+    assert_eq!(output.status.code(), Some(78));
+    let complaint = complaint(&output);
+    assert!(
+        complaint.contains("site.pem") && complaint.contains("[tls] certificate"),
+        "{complaint}"
+    );
+}
+
+#[tokio::test]
+async fn run_without_a_site_says_which_keys_to_write() {
+    let folder = folder_with("");
+
+    let output = vestibule(&folder, "run").output().await.unwrap();
+
+    assert_eq!(output.status.code(), Some(78));
+    let complaint = complaint(&output);
+    for key in [
+        "[[site]]",
+        "hosts",
+        "[site.registered]",
+        "domain",
+        "upstream",
+        "secret",
+        "[site.session.whois]",
+    ] {
+        assert!(complaint.contains(key), "{complaint}");
+    }
+}
+
+#[tokio::test]
+async fn help_names_the_commands() {
+    let folder = folder_with("");
+
+    let output = vestibule(&folder, "--help").output().await.unwrap();
+
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && help.contains("run") && help.contains("check"), "{help}");
+}
+
+#[tokio::test]
+async fn first_run_makes_a_development_certificate_and_warns_of_it() {
+    let folder = folder_with(&format!("[listen]\nhttps = ['127.0.0.1:0']\n{SITE}"));
+    let mut first = vestibule(&folder, "run").stderr(Stdio::piped()).spawn().unwrap();
+    let said = said_until_it_listens(&mut first).await.0;
+    let made = fs::read(folder.path().join("certs/development.pem")).unwrap();
+    first.kill().await.unwrap();
+    let mut second = vestibule(&folder, "run").stderr(Stdio::piped()).spawn().unwrap();
+    let said_again = said_until_it_listens(&mut second).await.0;
+
+    assert!(said.contains("WARN") && said.contains("development certificate"), "{said}");
+    assert!(!said_again.contains("development certificate"), "{said_again}");
+    assert_eq!(made, fs::read(folder.path().join("certs/development.pem")).unwrap());
+    assert!(folder.path().join("certs/development.pem").exists());
+    let key = fs::metadata(folder.path().join("certs/development.key")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn sigterm_and_ctrl_c_end_it_in_order() {
+    for signal in ["TERM", "INT"] {
+        let folder = folder_with(&format!("[listen]\nhttps = ['127.0.0.1:0']\n{SITE}"));
+        let (mut child, _log) = started(&folder).await;
+
+        let pid = child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap().success());
+        let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+
+        assert_eq!(status.code(), Some(0), "by SIG{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_reverse_proxy_is_served_on_a_unix_socket_also_one_that_a_dead_process_left() {
+    let folder = folder_with(&format!("[listen]\nhttps = []\nhttp = ['unix:v.sock']\n{SITE}"));
+    let path = folder.path().join("v.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let (_child, _log) = started(&folder).await;
+
+    let mut socket = UnixStream::connect(&path).await.unwrap();
+    let request = "GET /.well-known/host-meta.json HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("wss://www.example.org/xmpp-websocket"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_log_is_json_where_that_is_wanted_and_holds_no_secret_at_any_level() {
+    let folder = folder_with(&format!(
+        "[log]\nformat = 'json'\nlevel = 'trace'\n[upstream]\nhold = '10ms'\n[listen]\nhttps = []\nhttp = ['unix:v.sock']\n{SITE}"
+    ));
+    let (mut child, mut log) = started(&folder).await;
+    let mut socket = UnixStream::connect(folder.path().join("v.sock")).await.unwrap();
+    let request = "GET /prebind HTTP/1.1\r\nHost: www.example.org\r\nSec-Fetch-Site: same-origin\r\n\
+        Cookie: session=THE-COOKIE-OF-THE-TESTS; PHPSESSID=ANOTHER-COOKIE\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+    child.start_kill().unwrap();
+
+    let mut said = String::new();
+    log.read_to_string(&mut said).await.unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    for line in said.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    for secret in ["THE-COOKIE", "ANOTHER-COOKIE", "a ticket secret"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+/// A folder with this `proxy.toml`.
+fn folder_with(config: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("proxy.toml"), config).unwrap();
+    folder
+}
+
+fn vestibule(folder: &TempDir, command: &str) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+    program
+        .current_dir(folder.path())
+        .arg(command)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    program
+}
+
+/// The program, once it listens, and what it logs from then on.
+async fn started(folder: &TempDir) -> (Child, BufReader<ChildStderr>) {
+    let mut child = vestibule(folder, "run").stderr(Stdio::piped()).spawn().unwrap();
+    let (_, log) = said_until_it_listens(&mut child).await;
+    (child, log)
+}
+
+async fn said_until_it_listens(child: &mut Child) -> (String, BufReader<ChildStderr>) {
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("listening") {
+        let read = timeout(PATIENCE, log.read_line(&mut said)).await.unwrap().unwrap();
+        assert_ne!(read, 0, "it ended: {said}");
+    }
+    (said, log)
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Far more than anything ever takes, so that a loaded machine fails no test.
+const PATIENCE: Duration = Duration::from_secs(30);
