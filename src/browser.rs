@@ -2,10 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::tls;
 
@@ -18,6 +20,20 @@ pub enum Browser {
     Tcp(TcpStream),
     /// Plain HTTP on a Unix socket.
     Unix(UnixStream),
+}
+
+/// A connection's place among those that are allowed at once; free again when the last who holds it lets go.
+///
+/// It travels in the extensions of a request: whoever takes the connection over takes it along.
+#[derive(Clone, Debug)]
+pub struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+
+impl Place {
+    /// Takes the place that this permit stands for.
+    #[must_use]
+    pub fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(permit))
+    }
 }
 
 impl AsyncRead for Browser {

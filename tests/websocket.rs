@@ -383,6 +383,52 @@ async fn when_the_edge_goes_down_the_browser_is_told_and_the_edge_ends() {
     assert!(error.contains("system-shutdown"), "{error}");
 }
 
+#[tokio::test]
+async fn a_browser_that_says_nothing_after_the_101_is_told_so_on_an_open_stream() {
+    let prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, ANONYMOUS, "");
+    let proxy = Proxy::with(&format!("[websocket]\nlogin = '100ms'\n{site}")).await;
+
+    let mut silent = Socket::open(&proxy, None).await;
+
+    assert!(silent.receive().await.starts_with("<open "));
+    assert!(silent.receive().await.contains("connection-timeout"));
+    assert!(silent.receive().await.starts_with("<close "));
+}
+
+#[tokio::test]
+async fn a_browser_that_answers_no_ping_is_taken_for_gone() {
+    let prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, ANONYMOUS, "");
+    let proxy = Proxy::with(&format!("[websocket]\nping = '100ms'\n{site}")).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.sign_in("bob@xmpp.localhost").await;
+
+    // Nobody reads this socket, so nobody answers.
+    prosody.logged(&["Client disconnected"]).await;
+}
+
+#[tokio::test]
+async fn at_the_bound_on_connections_a_browser_waits_until_another_leaves() {
+    let prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, ANONYMOUS, "");
+    let proxy = Proxy::with(&format!("[http]\nconnections = 2\n{site}")).await;
+    let cookie = session_cookie("bob");
+    let mut first = Socket::open(&proxy, Some(&cookie)).await;
+    let mut second = Socket::open(&proxy, Some(&cookie)).await;
+
+    let mut third = Box::pin(Socket::open(&proxy, Some(&cookie)));
+    tokio::select! {
+        biased;
+        _ = &mut third => panic!("there is no place for a third"),
+        jid = async { first.sign_in("bob@xmpp.localhost").await } => assert!(jid.starts_with("bob@")),
+    }
+    second.sign_in("bob@xmpp.localhost").await;
+    first.vanish();
+
+    assert!(third.await.sign_in("bob@xmpp.localhost").await.starts_with("bob@"));
+}
+
 async fn join(socket: &mut Socket, nick: &str) {
     socket
         .send(&format!(

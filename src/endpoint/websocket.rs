@@ -12,9 +12,10 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 use tracing::debug;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Place};
 use crate::endpoint::admission::{Admitted, NotAdmitted, admit};
 use crate::endpoint::{Body, Edge, Refusal, own_domain, whole};
 use crate::origin;
@@ -46,6 +47,7 @@ pub async fn upgrade(
         return Err(Refusal::ForeignOrigin);
     }
     let upgraded = hyper::upgrade::on(&mut request);
+    let place = request.extensions_mut().remove::<Place>();
     let hold = edge.gate.settings().hold;
     let admitted = admit(edge, site, (request.headers(), address), &Goal::Features, hold).await;
 
@@ -62,18 +64,25 @@ pub async fn upgrade(
         Err(NotAdmitted::Unavailable) => (Entry::Unavailable { domain }, "unknown".to_owned()),
     };
     let subject = Subject { site: site.name.clone(), visitor, address };
-    edge.tasks.spawn(arrive(edge.clone(), upgraded, entry, subject));
+    edge.tasks.spawn(arrive(edge.clone(), (upgraded, place), entry, subject));
     Ok(response)
 }
 
 /// Ends with the session's login; the relay behind it is a task of its own.
-async fn arrive(edge: Arc<Edge>, upgraded: OnUpgrade, entry: Entry, subject: Subject) {
-    let upgraded = match upgraded.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => return debug!(%error, "the browser left before its upgrade was done"),
+async fn arrive(
+    edge: Arc<Edge>,
+    (upgraded, place): (OnUpgrade, Option<Place>),
+    entry: Entry,
+    subject: Subject,
+) {
+    // hyper may still be writing answers that came before.
+    let upgraded = match timeout(edge.websocket.login, upgraded).await {
+        Ok(Ok(upgraded)) => upgraded,
+        Ok(Err(error)) => return debug!(%error, "the browser left before its upgrade was done"),
+        Err(_) => return debug!("an upgrade was not done in time"),
     };
     let Some((browser, read_ahead)) = taken_from_http(upgraded) else { return };
-    let arrival = Arrival { browser, read_ahead, entry, subject };
+    let arrival = Arrival { browser, read_ahead, place, entry, subject };
     run(arrival, edge.websocket.clone(), edge.tasks.clone(), edge.shutdown.clone()).await;
 }
 

@@ -18,11 +18,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Place};
 use crate::endpoint::Body;
 use crate::server::forwarded::Neighbour;
 use crate::server::listen::Plain;
@@ -186,38 +186,36 @@ pub async fn accept(
     room: Arc<Semaphore>,
 ) {
     let (tasks, shutdown) = (router.edge().tasks.clone(), router.edge().shutdown.clone());
-    let mut pause = FIRST_PAUSE;
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, neighbour)) => {
-                pause = FIRST_PAUSE;
-                let config = if let Listener::Tls(_, config) = &listener {
-                    Some(config.clone())
-                } else {
-                    None
-                };
-                let connection = Connection {
-                    router: router.clone(),
-                    settings: settings.clone(),
-                    neighbour,
-                    place,
-                };
-                tasks.spawn(connection.serve(socket, config));
-            }
-            // Out of file descriptors, or the browser left in the queue: the listener lives on.
-            Err(error) => {
-                warn!(%error, "a browser could not be accepted");
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+    let accepting = async {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((socket, neighbour)) => {
+                    pause = FIRST_PAUSE;
+                    let config = if let Listener::Tls(_, config) = &listener {
+                        Some(config.clone())
+                    } else {
+                        None
+                    };
+                    let (router, settings) = (router.clone(), settings.clone());
+                    let connection =
+                        Connection { router, settings, neighbour, place: Place::new(permit) };
+                    tasks.spawn(connection.serve(socket, config));
+                }
+                // Out of file descriptors, or the browser left in the queue: the listener lives on.
+                Err(error) => {
+                    warn!(%error, "a browser could not be accepted");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
             }
         }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = shutdown.cancelled() => {}
     }
 }
 
@@ -225,7 +223,7 @@ struct Connection {
     router: Arc<Router>,
     settings: Arc<Settings>,
     neighbour: Neighbour,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Connection {
@@ -253,7 +251,6 @@ impl Connection {
     async fn http1(self, browser: Browser, https: bool) -> hyper::Result<()> {
         let Self { router, settings, neighbour, place } = self;
         let shutdown = router.edge().shutdown.clone();
-        let place = Place::new(place);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(place.clone());
             answer(router.clone(), neighbour, https, request)
@@ -262,7 +259,8 @@ impl Connection {
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(settings.header)
-            .max_headers(settings.header_fields);
+            .max_headers(settings.header_fields)
+            .max_buf_size(HTTP1_BUFFER);
         let mut connection =
             builder.serve_connection(TokioIo::new(browser), service).with_upgrades();
         let mut connection = std::pin::Pin::new(&mut connection);
@@ -294,22 +292,6 @@ impl Connection {
     }
 }
 
-/// A connection's place among those that are allowed; whoever takes the connection over takes it along.
-#[derive(Clone)]
-pub struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
-
-impl Place {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(permit))
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Place")
-    }
-}
-
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.address())
@@ -336,6 +318,8 @@ pub async fn drained(router: &Router, grace: Duration) {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What is read ahead of one HTTP/1.1 connection, and so the most that its header may have, in bytes.
+const HTTP1_BUFFER: usize = 64 * 1024;
 /// All header fields of one HTTP/2 request, in bytes.
 const HTTP2_HEADERS: u32 = 32 * 1024;
 /// A dead HTTP/2 connection is noticed after twice this.

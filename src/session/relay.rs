@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::browser::Browser;
@@ -29,6 +29,8 @@ pub struct Relay {
     to_browser: Vec<u8>,
     /// Checked for upstream, but not yet taken by its socket.
     to_upstream: Vec<u8>,
+    /// What the browser's last ping held; only the last is answered (RFC 6455 §5.5.3), so that pings cannot pile up.
+    pong: Option<Box<[u8]>>,
     heard: Heard,
     /// What was read of both ends before the relay began; gone with the first poll.
     ahead: Option<Box<Ahead>>,
@@ -101,6 +103,7 @@ impl Relay {
             limits,
             to_browser: Vec::new(),
             to_upstream: Vec::new(),
+            pong: None,
             heard: Heard::Yes,
             ahead: Some(Box::new(ahead)),
         }
@@ -150,7 +153,6 @@ impl Relay {
     ///
     /// Not cancel safe, and not bounded in time: a caller gives it a deadline and drops the relay.
     pub async fn finish(&mut self, end: &End) {
-        use tokio::io::AsyncWriteExt as _;
         match end {
             End::BrowserClosed | End::UpstreamClosed => framing::write_close(&mut self.to_browser),
             End::BadStream(error) => framing::write_stream_error(*error, &mut self.to_browser),
@@ -166,21 +168,14 @@ impl Relay {
         if matches!(end, End::BrowserClosed | End::BadStream(_)) {
             self.to_upstream.extend_from_slice(b"</stream:stream>");
         }
-        // Either end may be gone already; the other is still told.
-        let _ = self.upstream.write_all(&self.to_upstream).await;
-        let _ = self.browser.write_all(&self.to_browser).await;
-        let _ = self.browser.shutdown().await;
-        let _ = self.upstream.shutdown().await;
+        let Self { browser, upstream, to_browser, to_upstream, .. } = self;
+        tokio::join!(farewell(browser, to_browser), farewell(upstream, to_upstream));
     }
 
     /// From the browser to upstream, once.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx))
             .map_err(|_| End::UpstreamLost)?;
-        // A browser that pings and never reads its pongs is not read either.
-        if self.to_browser.len() > MOST_PONGS {
-            return Poll::Pending;
-        }
         let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
         let mut buf = ReadBuf::new(incoming.get());
         ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf))
@@ -203,6 +198,11 @@ impl Relay {
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx))
             .map_err(|_| End::BrowserLeft)?;
+        if let Some(payload) = self.pong.take() {
+            frame::write_pong(&payload, &mut self.to_browser);
+            ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx))
+                .map_err(|_| End::BrowserLeft)?;
+        }
         ready!(Pin::new(&mut self.browser).poll_flush(cx)).map_err(|_| End::BrowserLeft)?;
         let mut incoming = Scratch::sized(&FROM_UPSTREAM, READ);
         let mut buf = ReadBuf::new(incoming.get());
@@ -231,7 +231,7 @@ impl Relay {
                         Message::Close => return Err(End::BrowserClosed),
                     }
                 }
-                Frame::Ping(payload) => frame::write_pong(payload, &mut self.to_browser),
+                Frame::Ping(payload) => self.pong = Some(payload.into()),
                 Frame::Pong => {}
                 Frame::Close(_) => return Err(End::BrowserLeft),
             }
@@ -255,6 +255,20 @@ impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay").finish_non_exhaustive()
     }
+}
+
+/// Writes the last words and awaits the other's end: closing with bytes unread makes the kernel take back what it has not sent.
+///
+/// Whoever is gone already is not told.
+pub(super) async fn farewell(to: &mut (impl AsyncRead + AsyncWrite + Unpin), words: &[u8]) {
+    let told = async {
+        to.write_all(words).await?;
+        to.shutdown().await?;
+        let mut unread = [0; 1024];
+        while to.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    };
+    told.await.ok();
 }
 
 /// Writes `out` as far as `to` takes it now; the rest is kept in `unsent`.
@@ -303,12 +317,93 @@ fn poll_drain(
 
 /// What one read takes at most, in each direction.
 const READ: usize = 16 * 1024;
-/// Bytes of pongs and other frames that may wait for a browser before it is read no further.
-const MOST_PONGS: usize = 16 * 1024;
 
 thread_local! {
     static FROM_BROWSER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static TO_UPSTREAM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static FROM_UPSTREAM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static TO_BROWSER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (one, other) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (one.unwrap(), other.unwrap().0)
+    }
+
+    /// A relay in a task, with the browser's and the server's ends of it.
+    async fn relay() -> (TcpStream, TcpStream) {
+        let (browser, ours) = pair().await;
+        let (mut server, upstream) = pair().await;
+        let mut splitter = Splitter::new(1_000_000);
+        let mut header = b"<stream:stream>".as_slice();
+        assert!(matches!(splitter.next(&mut header), Ok(Some(Piece::Header(_)))));
+        let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
+        let reader = Reader::new(1_000_000);
+        let browser_side = (Browser::Tcp(ours), reader);
+        let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
+        tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
+        server.set_nodelay(true).unwrap();
+        server.flush().await.unwrap();
+        (browser, server)
+    }
+
+    /// A browser's text frame, with a mask of zeros.
+    fn frame_of(text: &str) -> Vec<u8> {
+        let length = u8::try_from(text.len()).unwrap();
+        [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+    }
+
+    #[tokio::test]
+    async fn a_browser_that_reads_slowly_is_heard_all_the_same() {
+        let (mut browser, mut server) = relay().await;
+        let stanza = format!("<message><body>{}</body></message>", "x".repeat(10_000));
+        // As much as the edge and the kernel take while the browser does not read.
+        let mut written = 0;
+        while timeout(Duration::from_millis(200), server.write_all(stanza.as_bytes())).await.is_ok()
+        {
+            written += 1;
+        }
+
+        browser.write_all(&frame_of("<iq id='1'/>")).await.unwrap();
+        let mut heard = [0; 12];
+        timeout(Duration::from_secs(30), server.read_exact(&mut heard)).await.unwrap().unwrap();
+
+        assert!(written > 0);
+        assert_eq!(&heard, b"<iq id='1'/>");
+    }
+
+    #[tokio::test]
+    async fn only_the_last_of_many_pings_waits_for_its_answer() {
+        let (mut browser, mut server) = relay().await;
+        let stanza = format!("<message><body>{}</body></message>", "x".repeat(10_000));
+        while timeout(Duration::from_millis(200), server.write_all(stanza.as_bytes())).await.is_ok()
+        {
+        }
+
+        for beat in 0..=99_u8 {
+            browser.write_all(&[0x89, 0x81, 0, 0, 0, 0, beat]).await.unwrap();
+        }
+        browser.write_all(&frame_of("<presence/>")).await.unwrap();
+        let mut heard = [0; 11];
+        server.read_exact(&mut heard).await.unwrap();
+        drop(server);
+        let mut seen = Vec::new();
+        browser.read_to_end(&mut seen).await.ok();
+
+        let pongs = seen.windows(2).filter(|bytes| *bytes == [0x8A, 0x01]).count();
+        assert_eq!(pongs, 1);
+    }
 }

@@ -3,17 +3,19 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Place};
 use crate::protocol::jid::Domain;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::websocket::frame::{self, Frame, Reader};
@@ -22,7 +24,7 @@ use crate::protocol::welcome::{self, Reply, Resumable, Welcome, Who};
 use crate::protocol::xml::check::{self, Kind, Limits};
 use crate::protocol::xml::element::Element;
 use crate::session::Subject;
-use crate::session::relay::{Ahead, End, Heard, Relay};
+use crate::session::relay::{Ahead, End, Heard, Relay, farewell};
 use crate::upstream;
 
 /// `[websocket]` of proxy.toml.
@@ -58,6 +60,8 @@ pub struct Arrival {
     pub browser: Browser,
     /// What was read from it behind the upgrade request.
     pub read_ahead: Bytes,
+    /// Its place among the connections that are allowed, held to the end.
+    pub place: Option<Place>,
     /// What has become of its visitor.
     pub entry: Entry,
     /// What the log says of the session.
@@ -99,11 +103,12 @@ pub async fn run(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let Arrival { browser, read_ahead, entry, subject } = arrival;
+    let Arrival { browser, read_ahead, place, entry, subject } = arrival;
     let limit = usize::try_from(settings.stanza.as_u64()).unwrap_or(usize::MAX);
     let mut hall = Hall {
         browser,
         reader: Reader::new(limit),
+        opened: Opened::Not,
         incoming: read_ahead.to_vec(),
         out: Vec::new(),
         limits: Limits::default(),
@@ -120,12 +125,16 @@ pub async fn run(
     match (login.await, entry) {
         (Ok(()), Entry::Admitted { stream, .. }) => {
             let relay = hall.into_relay(*stream);
-            tasks.spawn(established(relay, settings.ping, subject, shutdown));
+            let task = established(relay, settings.ping, subject, shutdown);
+            tasks.spawn(async move {
+                task.await;
+                drop(place);
+            });
         }
         // The welcome of who is not admitted never ends well.
         (Ok(()), Entry::Denied { .. } | Entry::Unavailable { .. }) => {}
-        (Err(end), _) => {
-            hall.end(&end).await;
+        (Err(end), entry) => {
+            hall.end(&end, entry.domain()).await;
             subject.report("websocket", &end);
         }
     }
@@ -175,11 +184,29 @@ async fn carry(relay: &mut Relay, ping: Duration, shutdown: &CancellationToken) 
 struct Hall {
     browser: Browser,
     reader: Reader,
+    opened: Opened,
     /// Read and not yet taken.
     incoming: Vec<u8>,
     /// Written and not yet sent.
     out: Vec<u8>,
     limits: Limits,
+}
+
+/// Whether the stream to the browser is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    Not,
+    Once,
+}
+
+impl Entry {
+    fn domain(&self) -> &Domain {
+        match self {
+            Self::Admitted { domain, .. }
+            | Self::Denied { domain }
+            | Self::Unavailable { domain } => domain,
+        }
+    }
 }
 
 impl Hall {
@@ -211,6 +238,7 @@ impl Hall {
         framing::write_text(welcome::success().as_bytes(), &mut self.out);
         self.open(domain).await?;
         if let Entry::Admitted { stream, resumable, .. } = entry {
+            still_there(&stream.socket).await?;
             framing::write_text(
                 &welcome::established_features(&stream.features, resumable.by(welcome.named())),
                 &mut self.out,
@@ -225,6 +253,7 @@ impl Hall {
         let opened = check::check(&text, &self.limits);
         // RFC 7395 §3.4: an error before the stream is open still needs an open stream.
         framing::write_open(domain.as_str(), &stream_id(), &mut self.out);
+        self.opened = Opened::Once;
         match opened {
             Ok(root) if root.kind == Kind::Open => Ok(()),
             Ok(_) => Err(End::BadStream(StreamError::BadFormat)),
@@ -273,9 +302,12 @@ impl Hall {
         Ok(message)
     }
 
+    /// Cancel safe: what is not sent yet stays, so that a frame is never cut in two.
     async fn flush(&mut self) -> Result<(), End> {
-        let out = std::mem::take(&mut self.out);
-        self.browser.write_all(&out).await.map_err(|_| End::BrowserLeft)?;
+        while !self.out.is_empty() {
+            let sent = self.browser.write(&self.out).await.map_err(|_| End::BrowserLeft)?;
+            self.out.drain(..sent);
+        }
         self.browser.flush().await.map_err(|_| End::BrowserLeft)
     }
 
@@ -287,26 +319,39 @@ impl Hall {
     }
 
     /// Ends a connection that did not get as far as the relay.
-    async fn end(mut self, end: &End) {
+    async fn end(mut self, end: &End, domain: &Domain) {
         match end {
-            End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.out),
-            End::BadStream(error) => framing::write_stream_error(*error, &mut self.out),
-            End::ShutDown => {
-                framing::write_stream_error(StreamError::SystemShutdown, &mut self.out);
+            End::BadStream(error) => self.end_stream(*error, domain),
+            End::ShutDown | End::UpstreamLost | End::UpstreamClosed | End::BadUpstream(_) => {
+                self.end_stream(StreamError::SystemShutdown, domain);
             }
             End::BrowserClosed => framing::write_close(&mut self.out),
-            End::BrowserLeft
-            | End::BrowserSilent
-            | End::UpstreamClosed
-            | End::UpstreamLost
-            | End::BadUpstream(_) => frame::write_close(frame::NORMAL, &mut self.out),
+            End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.out),
+            End::BrowserLeft | End::BrowserSilent => {
+                frame::write_close(frame::NORMAL, &mut self.out);
+            }
         }
-        // The browser may be gone already.
-        let farewell = async {
-            self.flush().await.ok();
-            self.browser.shutdown().await.ok();
-        };
-        timeout(FAREWELL, farewell).await.ok();
+        timeout(FAREWELL, farewell(&mut self.browser, &self.out)).await.ok();
+    }
+
+    /// A stream error is told on an open stream (RFC 7395 §3.4).
+    fn end_stream(&mut self, error: StreamError, domain: &Domain) {
+        if self.opened == Opened::Not {
+            framing::write_open(domain.as_str(), &stream_id(), &mut self.out);
+        }
+        framing::write_stream_error(error, &mut self.out);
+    }
+}
+
+/// Whether upstream is still there after the browser's login: once a browser has seen the features behind it, a stream that
+/// is lost before it is bound signs it out for good.
+async fn still_there(upstream: &TcpStream) -> Result<(), End> {
+    let mut byte = [0];
+    let mut byte = ReadBuf::new(&mut byte);
+    let peeked = poll_fn(|cx| Poll::Ready(upstream.poll_peek(cx, &mut byte))).await;
+    match peeked {
+        Poll::Pending | Poll::Ready(Ok(1..)) => Ok(()),
+        Poll::Ready(Ok(0) | Err(_)) => Err(End::UpstreamLost),
     }
 }
 
