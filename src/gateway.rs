@@ -47,6 +47,14 @@ pub enum Error {
     NoListener,
 }
 
+impl Error {
+    /// The error with its causes, for people.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        outbound::chain(self)
+    }
+}
+
 impl Gateway {
     /// Whether the files that a configuration names could be used, without making any or binding an address.
     ///

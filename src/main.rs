@@ -1,6 +1,5 @@
 //! The command line: arguments, `proxy.toml`, logging, run until a signal, exit code.
 
-use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,7 +52,7 @@ fn check(path: &Path) -> ExitCode {
         }
     };
     if let Err(error) = Gateway::check(&config) {
-        complain(&with_causes(&error));
+        complain(&error.with_causes());
         return EX_CONFIG.into();
     }
     say(&format!("{} is good: {}", path.display(), count(config.sites.iter().count())));
@@ -90,7 +89,7 @@ async fn serve(config: Config) -> ExitCode {
     let gateway = match Gateway::bind(config).await {
         Ok(gateway) => gateway,
         Err(error) => {
-            complain(&with_causes(&error));
+            complain(&error.with_causes());
             return EX_CONFIG.into();
         }
     };
@@ -129,16 +128,6 @@ fn count(sites: usize) -> String {
         1 => "one site".to_owned(),
         more => format!("{more} sites"),
     }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn say(text: &str) {
