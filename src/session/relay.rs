@@ -346,7 +346,7 @@ mod tests {
     /// A relay in a task, with the browser's and the server's ends of it.
     async fn relay() -> (TcpStream, TcpStream) {
         let (browser, ours) = pair().await;
-        let (mut server, upstream) = pair().await;
+        let (server, upstream) = pair().await;
         let mut splitter = Splitter::new(1_000_000);
         let mut header = b"<stream:stream>".as_slice();
         assert!(matches!(splitter.next(&mut header), Ok(Some(Piece::Header(_)))));
@@ -355,8 +355,6 @@ mod tests {
         let browser_side = (Browser::Tcp(ours), reader);
         let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
         tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
-        server.set_nodelay(true).unwrap();
-        server.flush().await.unwrap();
         (browser, server)
     }
 
