@@ -321,6 +321,12 @@ impl Session {
     }
 
     fn end(&mut self, why: End, now: Instant) {
+        if let Phase::Ending { until, .. } = &mut self.phase
+            && !why.awaits_browser()
+        {
+            // The first cause stays the cause, but nobody is waited for any more.
+            *until = None;
+        }
         if !self.is_live() {
             return;
         }

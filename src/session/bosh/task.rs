@@ -100,7 +100,14 @@ impl Task {
                 Woken::Dropped(id) => self.machine.receive(Event::Dropped(id), now),
                 Woken::Readable(readable) => self.read(readable),
                 Woken::Deadline => self.machine.receive(Event::Deadline, now),
-                Woken::ShutDown => self.machine.receive(Event::End(End::ShutDown), now),
+                Woken::ShutDown => {
+                    self.machine.receive(Event::End(End::ShutDown), now);
+                    // There is nothing to wait for after this, whatever the machine thinks: the signal would wake
+                    // the task again and again.
+                    let end = self.act().await.unwrap_or(End::ShutDown);
+                    self.close_upstream().await;
+                    return end;
+                }
             }
         }
     }
