@@ -4,6 +4,11 @@
 
 mod support;
 
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
 use crate::support::bosh::Browser;
 use crate::support::gateway::Proxy;
 use crate::support::gateway::session_cookie;
@@ -143,6 +148,26 @@ async fn page_is_told_to_come_back_when_the_server_stays_down() {
 }
 
 #[tokio::test]
+async fn held_page_is_told_to_come_back_when_the_proxy_goes_down() {
+    let mut prosody = Prosody::start().await;
+    let mut proxy = Proxy::before(&prosody).await;
+    prosody.stop().await;
+    // Where the server was, nobody answers: once we are asked there, the page is held.
+    let silent = TcpListener::bind(prosody.address()).await.unwrap();
+    let page = tokio::spawn({
+        let page = bob(&proxy);
+        async move { page.ask("GET", "/prebind").await }
+    });
+    let _asked = silent.accept().await.unwrap();
+
+    proxy.begin_stop();
+
+    let answer = timeout(BEFORE_THE_GRACE_IS_OVER, page).await.unwrap().unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(timeout(BEFORE_THE_GRACE_IS_OVER, proxy.stop()).await.is_ok());
+}
+
+#[tokio::test]
 async fn session_that_no_page_picks_up_is_given_up() {
     let prosody = Prosody::start().await;
     let sites = Proxy::site(&prosody, GUESTS, "");
@@ -157,3 +182,6 @@ async fn session_that_no_page_picks_up_is_given_up() {
 
     assert!(answer.body.contains("item-not-found"), "{answer:?}");
 }
+
+/// The proxy would leave whoever has not ended after 10 s.
+const BEFORE_THE_GRACE_IS_OVER: Duration = Duration::from_secs(8);
