@@ -256,7 +256,7 @@ impl Session {
 
     fn dropped(&mut self, id: RequestId) {
         if let Some(answer) = self.recent.break_off(id) {
-            self.queue.put_back(&answer);
+            self.queue.put_back(answer::content(&answer).unwrap_or_default());
         }
         for early in self.window.early_mut().filter(|early| early.id == Some(id)) {
             early.id = None;

@@ -55,6 +55,18 @@ fn element_after_the_login_in_the_same_body_goes_upstream() {
 }
 
 #[test]
+fn first_answer_is_there_again_when_its_connection_broke() {
+    let mut scene = Scene::begun("", "");
+    let opened = scene.done();
+    let [Answered(1, first)] = opened.as_slice() else { panic!("{opened:?}") };
+
+    scene.drop_connection(1);
+    let again = scene.poll(1);
+
+    assert_eq!(scene.done(), [Answered(again, first.clone())]);
+}
+
+#[test]
 fn nothing_goes_upstream_before_the_login() {
     let mut scene = Scene::begun("", "");
     scene.done();
