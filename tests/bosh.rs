@@ -262,6 +262,17 @@ async fn second_login_of_a_signed_in_browser_ends_the_session_and_never_reaches_
 }
 
 #[tokio::test]
+async fn restart_before_the_login_ends_the_session() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let (mut session, _) = bob(&proxy).begin(1).await;
+
+    let answer = session.restart().await;
+
+    assert!(is_terminate(&answer, "bad-request"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn forbidden_xml_ends_the_session() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;

@@ -109,12 +109,7 @@ impl Session {
                 }
             }
             Event::Welcome(bytes) => self.welcome(bytes),
-            Event::SignedIn(bytes) => {
-                self.welcome(bytes);
-                if matches!(self.phase, Phase::Login { .. }) {
-                    self.phase = Phase::Relay;
-                }
-            }
+            Event::SignedIn(bytes) => self.signed_in(bytes, now),
             Event::End(why) => self.end(why, now),
             Event::Deadline => self.due(now),
         }
@@ -208,7 +203,12 @@ impl Session {
     fn process(&mut self, rid: Rid, id: Option<RequestId>, body: Body, now: Instant) {
         self.note_held(rid, id, now);
         let Ok(payload) = body.payload else { return self.end(End::BadRequest, now) };
-        if matches!(self.phase, Phase::Relay) && !payload.passes() {
+        let is_misplaced = match self.phase {
+            // A stream begins anew behind the login, not before it (RFC 6120 §6.4.6).
+            Phase::Login { .. } => body.kind == Kind::Restart,
+            Phase::Relay | Phase::Ending { .. } | Phase::Over => !payload.passes(),
+        };
+        if is_misplaced {
             return self.end(End::BadRequest, now);
         }
         // XEP-0206 §5: elements beside a restart are ignored.
@@ -267,6 +267,18 @@ impl Session {
         if self.is_live() {
             self.queue.push(bytes);
         }
+    }
+
+    fn signed_in(&mut self, bytes: &[u8], now: Instant) {
+        self.welcome(bytes);
+        if !matches!(self.phase, Phase::Login { .. }) {
+            return;
+        }
+        // What came behind the login already is held to what holds for all that comes from now on.
+        if !self.inbox.passes() {
+            return self.end(End::BadRequest, now);
+        }
+        self.phase = Phase::Relay;
     }
 
     fn bound_queue(&mut self, now: Instant) {
