@@ -108,6 +108,27 @@ async fn visitor_without_a_session_is_refused_where_guests_are_not_welcome() {
 }
 
 #[tokio::test]
+async fn guests_of_one_address_do_not_take_all_places() {
+    let prosody = Prosody::start().await;
+    let sites = Proxy::site(&prosody, GUESTS, "");
+    let trusting = "trusted_proxies = ['127.0.0.1']\n[guests]\nper_address = 1\n";
+    let proxy = Proxy::with(&format!("{trusting}{sites}")).await;
+    let alice = Browser::new(&proxy, None).forwarded_for("192.0.2.7");
+    let first = alice.clone().prebind().await;
+
+    let second = alice.ask("GET", "/prebind").await;
+    let with_cookie = first.browser.ask("GET", "/prebind").await;
+    let (_, begun) = alice.clone().begin(1).await;
+
+    for refused in [second, with_cookie, begun] {
+        assert_eq!(refused.status, 429, "{refused:?}");
+        assert!(refused.headers.contains_key("access-control-allow-origin"), "{refused:?}");
+    }
+    alice.clone().forwarded_for("192.0.2.8").prebind().await;
+    bob(&proxy).forwarded_for("192.0.2.7").prebind().await;
+}
+
+#[tokio::test]
 async fn foreign_page_gets_nothing() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;

@@ -302,7 +302,7 @@ mod tests {
     use crate::protocol::bosh::settings::Settings;
     use crate::protocol::bosh::window::Rid;
     use crate::protocol::xml::check::Limits;
-    use crate::session::registry::{Owner, Registry};
+    use crate::session::registry::{Most, Owner, Registry};
 
     /// Both ends of a connection whose buffers take far less than a large stanza.
     async fn narrow() -> (TcpStream, TcpStream) {
@@ -329,8 +329,8 @@ mod tests {
     async fn shutdown_is_heard_while_upstream_takes_no_bytes() {
         let (socket, mut server) = narrow().await;
         let owner = Owner { site: "a.example".into(), visitor: None, proven: false };
-        let registry = Arc::new(Registry::new(1));
-        let (place, posts) = registry.enter(owner.clone()).unwrap();
+        let registry = Arc::new(Registry::new(Most { sessions: 1, guests: 1 }));
+        let (place, posts) = registry.enter(owner.clone(), [192, 0, 2, 7].into()).unwrap();
         let mailbox = registry.find(place.sid().as_str(), &owner).unwrap();
         let rid = Rid::new(1).unwrap();
         let machine = Machine::prebound(Settings::default(), rid, StdInstant::now());
