@@ -341,12 +341,15 @@ end
 
 -- mod_saslauth neither offers nor takes PLAIN on a stream without TLS. On the same machine a ticket may come
 -- without, a password still may not: so the stream counts as secure while the mechanisms are written
--- and while a ticket is read, and no longer.
+-- and while a ticket is read, and no longer, whatever becomes of that: a stream outlives an error in a handler.
 local function as_secure(session, handlers, name, event)
 	local secure = session.secure
 	session.secure, session.vestibule_unencrypted = true, true
-	local result = handlers(name, event)
+	local ran, result = pcall(handlers, name, event)
 	session.secure, session.vestibule_unencrypted = secure, nil
+	if not ran then
+		error(result, 0)
+	end
 	return result
 end
 

@@ -109,7 +109,12 @@ impl Gateway {
             gate: Gate::new(settings.upstream),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),
-            bosh: Sessions::new(settings.bosh, tasks.clone(), shutdown.clone()),
+            bosh: Sessions::new(
+                settings.bosh,
+                settings.guests.per_address,
+                tasks.clone(),
+                shutdown.clone(),
+            ),
             prebind: settings.prebind,
             tasks,
             shutdown,

@@ -2,6 +2,10 @@
 
 mod support;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::support::bosh::Answer;
 use crate::support::bosh::Browser;
 use crate::support::bosh::Session;
@@ -258,6 +262,17 @@ async fn second_login_of_a_signed_in_browser_ends_the_session_and_never_reaches_
 }
 
 #[tokio::test]
+async fn restart_before_the_login_ends_the_session() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let (mut session, _) = bob(&proxy).begin(1).await;
+
+    let answer = session.restart().await;
+
+    assert!(is_terminate(&answer, "bad-request"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn forbidden_xml_ends_the_session() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;
@@ -329,3 +344,21 @@ async fn proxy_that_goes_down_tells_the_held_request() {
     let answer = held.await.unwrap();
     assert!(is_terminate(&answer, "system-shutdown"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn proxy_goes_down_while_a_browser_has_yet_to_learn_of_lost_upstream() {
+    let mut prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    // Nobody attaches, so nobody hears that the stream is gone.
+    let absent = bob(&proxy).prebind().await;
+    let mut present = bob(&proxy).prebind().await;
+    prosody.stop().await;
+    assert!(is_terminate(&present.send("").await, "system-shutdown"));
+
+    let stopped = timeout(BEFORE_THE_GRACE_IS_OVER, proxy.stop()).await;
+
+    assert!(stopped.is_ok(), "{} is still there", absent.jid);
+}
+
+/// The proxy would leave whoever has not ended after 10 s.
+const BEFORE_THE_GRACE_IS_OVER: Duration = Duration::from_secs(8);

@@ -1,5 +1,7 @@
 //! Prosody with our module: which tickets it believes, and why it refuses the others.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::fs;
@@ -78,10 +80,19 @@ async fn used_ticket_is_refused_after_a_reload_of_the_module() {
 
 #[tokio::test]
 async fn used_ticket_is_remembered_until_it_has_expired() {
+    module_is_as_it_should_be("virtual_time.lua").await;
+}
+
+#[tokio::test]
+async fn stream_without_tls_is_not_taken_for_secure_after_an_error_in_a_handler() {
+    module_is_as_it_should_be("failing_handler.lua").await;
+}
+
+/// Runs a script of `tests/lua`, which plays Prosody for the module.
+async fn module_is_as_it_should_be(script: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut lua = Command::new("lua5.4");
-    lua.arg(root.join("tests/lua/virtual_time.lua"))
-        .arg(root.join("prosody/mod_auth_vestibule.lua"));
+    lua.arg(root.join("tests/lua").join(script)).arg(root.join("prosody/mod_auth_vestibule.lua"));
 
     let ended = lua.output().await.unwrap();
 

@@ -40,15 +40,31 @@ pub struct Admitted {
 pub enum NotAdmitted {
     /// The site denies it.
     NotWelcome,
-    /// Upstream or the site did not answer while the browser was held.
+    /// Upstream or the site did not answer while the browser was held, or the edge goes down.
     Unavailable,
 }
 
-/// Lets in who sent a request; tries again while `hold` lasts.
+/// Lets in who sent a request; tries again while `hold` lasts and the edge does not go down.
 ///
 /// # Errors
 /// [`NotAdmitted`], which is no fault of the visitor's but for [`NotAdmitted::NotWelcome`].
 pub async fn admit(
+    edge: &Edge,
+    site: &Arc<Site>,
+    request: (&HeaderMap, IpAddr),
+    goal: &Goal,
+    hold: Duration,
+) -> Result<Admitted, NotAdmitted> {
+    tokio::select! {
+        // Who is signed in just as the edge goes down would only be sent away again.
+        biased;
+        () = edge.shutdown.cancelled() => Err(NotAdmitted::Unavailable),
+        admitted = let_in(edge, site, request, goal, hold) => admitted,
+    }
+}
+
+/// Not to be begun when the edge goes down; dropping it ends the sign-in.
+async fn let_in(
     edge: &Edge,
     site: &Arc<Site>,
     (headers, address): (&HeaderMap, IpAddr),

@@ -124,9 +124,9 @@ async fn new(
     (headers, address): (&HeaderMap, IpAddr),
     body: Body,
 ) -> Result<Response<HttpBody>, Refusal> {
-    if !edge.bosh.has_room() {
-        return Err(Refusal::Unavailable);
-    }
+    // Who shows no cookie is a guest, if anybody.
+    let guest = (!Visitors::uses_cookie(site, headers)).then_some(address);
+    edge.bosh.check_room(guest)?;
     let hold = edge.gate.settings().hold;
     let subject = |visitor| Subject { site: site.name.clone(), visitor, address };
     let (owner, hall, subject, cookie) =
@@ -145,7 +145,7 @@ async fn new(
             }
             Err(NotAdmitted::Unavailable) => return Err(Refusal::Unavailable),
         };
-    let reserved = edge.bosh.reserve(owner).map_err(|_| Refusal::Unavailable)?;
+    let reserved = edge.bosh.reserve(owner, address)?;
     let answered =
         edge.bosh.begin(reserved, hall, body, subject).await.ok_or(Refusal::Unavailable)?;
     let mut response = xml(answered);

@@ -21,6 +21,7 @@ use crate::endpoint::backend::Backend;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
 use crate::session;
+use crate::session::registry;
 use crate::site::{Site, Sites};
 use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
@@ -77,6 +78,9 @@ pub enum Refusal {
     /// 421: no site of ours has this host name.
     #[error("no site has this host name")]
     NoSite,
+    /// 429: this address has taken its share.
+    #[error("too many sessions from this address")]
+    TooMany,
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
@@ -102,6 +106,7 @@ impl Refusal {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -126,10 +131,20 @@ impl Refusal {
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
+            | Self::TooMany
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }
         response
+    }
+}
+
+impl From<registry::Error> for Refusal {
+    fn from(error: registry::Error) -> Self {
+        match error {
+            registry::Error::TooManyGuests(_) => Self::TooMany,
+            registry::Error::Full(_) | registry::Error::Random => Self::Unavailable,
+        }
     }
 }
 

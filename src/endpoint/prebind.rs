@@ -17,6 +17,7 @@ use crate::protocol::login::Goal;
 use crate::session::Subject;
 use crate::session::registry::Owner;
 use crate::site::Site;
+use crate::visitor::Visitors;
 
 /// `[prebind]` of proxy.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -73,9 +74,9 @@ async fn prebind(
     headers: &HeaderMap,
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
-    if !edge.bosh.has_room() {
-        return Err(Refusal::Unavailable);
-    }
+    // Who shows no cookie is a guest, if anybody.
+    let guest = (!Visitors::uses_cookie(site, headers)).then_some(address);
+    edge.bosh.check_room(guest)?;
     let goal = Goal::Bind { resource: fresh_resource()? };
     let admitted = admit(edge, site, (headers, address), &goal, edge.prebind.hold).await;
     let Admitted { seen, mut stream, .. } = admitted.map_err(|refused| match refused {
@@ -85,9 +86,8 @@ async fn prebind(
     let jid = stream.jid.take().ok_or(Refusal::Unavailable)?;
     let owner = Owner { site: site.name.clone(), visitor: Some(seen.visitor), proven: seen.proven };
     let subject = Subject { site: site.name.clone(), visitor: jid.to_bare().to_string(), address };
-    let reserved = edge.bosh.reserve(owner).map_err(|_| Refusal::Unavailable)?;
-    let (sid, rid) =
-        edge.bosh.prebind(reserved, *stream, subject).map_err(|_| Refusal::Unavailable)?;
+    let reserved = edge.bosh.reserve(owner, address)?;
+    let (sid, rid) = edge.bosh.prebind(reserved, *stream, subject)?;
 
     let prebound = Prebound { jid: jid.to_string(), sid: sid.to_string(), rid: rid.get() };
     let text = serde_json::to_vec(&prebound).map_err(|_| Refusal::Unavailable)?;

@@ -2,6 +2,7 @@
 
 mod task;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
@@ -20,7 +21,7 @@ use crate::protocol::jid::Domain;
 use crate::protocol::welcome::{self, Resumable, Welcome, Who};
 use crate::session::Subject;
 use crate::session::bosh::task::{Login, Task};
-use crate::session::registry::{Error, Owner, Place, Registry, Sid};
+use crate::session::registry::{Error, Most, Owner, Place, Registry, Sid};
 use crate::upstream;
 
 /// A request, and where its answer goes.
@@ -58,10 +59,17 @@ pub struct Hall {
 }
 
 impl Sessions {
-    /// No sessions yet. Their tasks are spawned on `tasks` and end, at the latest, on `shutdown`.
+    /// No sessions yet, and never more than so many of guests from one address.
+    ///
+    /// Their tasks are spawned on `tasks` and end, at the latest, on `shutdown`.
     #[must_use]
-    pub fn new(settings: Settings, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
-        let registry = Arc::new(Registry::new(settings.sessions));
+    pub fn new(
+        settings: Settings,
+        guests: usize,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let registry = Arc::new(Registry::new(Most { sessions: settings.sessions, guests }));
         Self { settings, registry, tasks, shutdown }
     }
 
@@ -71,18 +79,21 @@ impl Sessions {
         &self.settings
     }
 
-    /// Whether there is room for one more, before anybody is signed in for it.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.registry.len() < self.settings.sessions
+    /// Whether there is room for one more, before anybody is signed in for it; `guest` is the address of somebody who
+    /// is surely no member.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn check_room(&self, guest: Option<IpAddr>) -> Result<(), Error> {
+        self.registry.check_room(guest)
     }
 
-    /// Takes a place for a session.
+    /// Takes a place for a session of `owner`, who is at `address`.
     ///
     /// # Errors
     /// When there is no room.
-    pub fn reserve(&self, owner: Owner) -> Result<Reserved, Error> {
-        let (place, posts) = self.registry.enter(owner)?;
+    pub fn reserve(&self, owner: Owner, address: IpAddr) -> Result<Reserved, Error> {
+        let (place, posts) = self.registry.enter(owner, address)?;
         Ok(Reserved { place, posts })
     }
 

@@ -30,6 +30,8 @@ pub struct Settings {
     /// How long a browser keeps the cookie, and a guest so the address.
     #[serde(with = "humantime_serde")]
     pub lifetime: Duration,
+    /// Sessions over BOSH that guests of one IPv4 address, or of one /64 of IPv6, may have at once; more get a 429.
+    pub per_address: usize,
 }
 
 impl Default for Settings {
@@ -37,6 +39,7 @@ impl Default for Settings {
         Self {
             key_file: PathBuf::from("certs/guest-cookie.key"),
             lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            per_address: 100,
         }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Browser {
     pub(crate) cookie: Option<String>,
     /// What it sends as `Origin`.
     origin: Option<&'static str>,
+    /// Where a reverse proxy says that it is.
+    forwarded_for: Option<&'static str>,
 }
 
 /// An answer that has been read.
@@ -52,7 +54,7 @@ impl Browser {
         }
         let http = builder.build().expect("a client");
         let base = format!("https://localhost:{}", proxy.address().port());
-        Self { http, base, cookie, origin: Some(ORIGIN) }
+        Self { http, base, cookie, origin: Some(ORIGIN), forwarded_for: None }
     }
 
     /// The same, with a page of another origin open, or of none that it shows.
@@ -60,10 +62,19 @@ impl Browser {
         Self { origin, ..self }
     }
 
+    /// The same, through a reverse proxy that says where it is.
+    pub(crate) fn forwarded_for(self, address: &'static str) -> Self {
+        Self { forwarded_for: Some(address), ..self }
+    }
+
     /// A request with what a browser adds of itself.
     pub(crate) fn dressed(&self, request: RequestBuilder) -> RequestBuilder {
         let request = match &self.cookie {
             Some(cookie) => request.header("Cookie", cookie),
+            None => request,
+        };
+        let request = match self.forwarded_for {
+            Some(address) => request.header("X-Forwarded-For", address),
             None => request,
         };
         match self.origin {

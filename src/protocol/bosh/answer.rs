@@ -43,6 +43,16 @@ pub(super) fn ending(condition: Option<Condition>, content: &[u8]) -> Bytes {
     body.into()
 }
 
+/// What an answer carries, where that may as well be carried by another.
+///
+/// None for the first and the last of a session: their start tags say something of their own.
+pub(super) fn content(answer: &[u8]) -> Option<&[u8]> {
+    if answer == EMPTY {
+        return Some(&[]);
+    }
+    answer.strip_prefix(OPEN)?.strip_suffix(CLOSE)
+}
+
 /// What browser and session agreed on when the session began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {

@@ -30,15 +30,23 @@ impl Inbox {
         self.inputs.push_back(Input::Restart);
     }
 
+    /// Whether all of it may go to the server behind the login.
+    pub(super) fn passes(&self) -> bool {
+        self.inputs.iter().all(|input| match input {
+            Input::Payload(payload) => payload.passes(),
+            Input::Element(_, passes) => *passes,
+            Input::Restart => true,
+        })
+    }
+
     /// What to do with the first of it; during the login nothing goes upstream.
-    ///
-    /// What came before the login was over and has no place behind it (a second login) goes nowhere.
     pub(super) fn next_action(&mut self, login: bool) -> Option<Action> {
         loop {
             match self.inputs.pop_front()? {
                 Input::Restart => return Some(Action::Restart),
                 Input::Element(element, _) if login => return Some(Action::Login(element)),
                 Input::Element(element, true) => return Some(Action::Send(element)),
+                // The session ends over such a one; it goes nowhere in any case.
                 Input::Element(_, false) => {}
                 Input::Payload(payload) if !login && payload.passes() => {
                     return Some(Action::Send(payload.into_bytes()));

@@ -9,6 +9,7 @@ pub mod end;
 pub mod event;
 mod inbox;
 pub mod payload;
+mod presence;
 mod queue;
 mod recent;
 pub mod session;

@@ -41,10 +41,8 @@ impl Queue {
         stanza.write_alone(self.open());
     }
 
-    /// Puts an answer that was never read back before all else.
-    pub(super) fn put_back(&mut self, answer: &Bytes) {
-        let content =
-            answer.strip_prefix(OPEN).and_then(|rest| rest.strip_suffix(CLOSE)).unwrap_or_default();
+    /// Puts what an answer carried that was never read back before all else.
+    pub(super) fn put_back(&mut self, content: &[u8]) {
         let mut body = std::mem::take(&mut self.body);
         let later = body.split_off(self.head.min(body.len()));
         self.push(content);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::protocol::bosh::answer::content;
 use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::window::Rid;
 
@@ -79,6 +80,7 @@ impl Recent {
     ///
     /// Handed back is the answer that was given into it, where no later request was answered:
     /// a browser that goes on without repeating the request, as a page does that was reloaded, gets it all the same.
+    /// An answer whose content alone is not enough is kept for the repetition.
     pub(super) fn break_off(&mut self, broken: RequestId) -> Option<Bytes> {
         let answered_later = self
             .requests
@@ -91,7 +93,7 @@ impl Recent {
             Fate::Broken | Fate::Skipped => false,
         })?;
         match std::mem::replace(fate, Fate::Broken) {
-            Fate::Answered { id, answer } if answered_later => {
+            Fate::Answered { id, answer } if answered_later || content(&answer).is_none() => {
                 *fate = Fate::Answered { id, answer };
                 None
             }

@@ -1,7 +1,7 @@
 //! A BOSH session: requests, stanzas and time go in; answers and bytes for upstream come out.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use crate::protocol::bosh::condition::Condition;
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::{Action, Event, Opening, RequestId};
 use crate::protocol::bosh::inbox::Inbox;
+use crate::protocol::bosh::presence::Presence;
 use crate::protocol::bosh::queue::Queue;
 use crate::protocol::bosh::recent::{Fate, Recent};
 use crate::protocol::bosh::settings::Settings;
@@ -52,23 +53,12 @@ struct Early {
     body: Body,
 }
 
-/// Whether the browser is still there.
-#[derive(Debug)]
-struct Presence {
-    /// When it last had a request here.
-    last: Instant,
-    /// How long it may have none.
-    limit: Duration,
-    /// What it is if it has none for longer.
-    absence: End,
-}
-
 impl Session {
     /// A session that was signed in and bound before its browser asked; its first request bears `rid`.
     #[must_use]
     pub fn prebound(settings: Settings, rid: Rid, now: Instant) -> Self {
         let terms = Terms::prebound(&settings);
-        let presence = Presence { last: now, limit: settings.attach, absence: End::NeverAttached };
+        let presence = Presence::expected(&settings, now);
         Self {
             settings,
             terms,
@@ -107,7 +97,7 @@ impl Session {
     /// Takes note of what happened.
     pub fn receive(&mut self, event: Event<'_>, now: Instant) {
         if self.is_attended() {
-            self.presence.last = now;
+            self.presence.go_on(now);
         }
         match event {
             Event::Request(id, body) => self.request(id, body, now),
@@ -119,12 +109,7 @@ impl Session {
                 }
             }
             Event::Welcome(bytes) => self.welcome(bytes),
-            Event::SignedIn(bytes) => {
-                self.welcome(bytes);
-                if matches!(self.phase, Phase::Login { .. }) {
-                    self.phase = Phase::Relay;
-                }
-            }
+            Event::SignedIn(bytes) => self.signed_in(bytes, now),
             Event::End(why) => self.end(why, now),
             Event::Deadline => self.due(now),
         }
@@ -160,8 +145,7 @@ impl Session {
             Phase::Ending { until, .. } => *until,
             Phase::Login { .. } | Phase::Relay => {
                 let answer = self.recent.oldest_held().map(|(_, _, since)| since + self.terms.wait);
-                let absence =
-                    (!self.is_attended()).then(|| self.presence.last + self.presence.limit);
+                let absence = (!self.is_attended()).then(|| self.presence.end());
                 [answer, absence, self.gap_end(), self.login_end()].into_iter().flatten().min()
             }
         }
@@ -187,8 +171,7 @@ impl Session {
                 return self.outbox.push_back(Action::Answer(id, body));
             }
         }
-        self.presence =
-            Presence { last: now, limit: self.settings.inactivity, absence: End::Inactive };
+        self.presence = Presence::seen(&self.settings, now);
         let rid = body.rid;
         match self.window.place(rid) {
             Place::Next => {
@@ -220,7 +203,12 @@ impl Session {
     fn process(&mut self, rid: Rid, id: Option<RequestId>, body: Body, now: Instant) {
         self.note_held(rid, id, now);
         let Ok(payload) = body.payload else { return self.end(End::BadRequest, now) };
-        if matches!(self.phase, Phase::Relay) && !payload.passes() {
+        let is_misplaced = match self.phase {
+            // A stream begins anew behind the login, not before it (RFC 6120 §6.4.6).
+            Phase::Login { .. } => body.kind == Kind::Restart,
+            Phase::Relay | Phase::Ending { .. } | Phase::Over => !payload.passes(),
+        };
+        if is_misplaced {
             return self.end(End::BadRequest, now);
         }
         // XEP-0206 §5: elements beside a restart are ignored.
@@ -234,7 +222,7 @@ impl Session {
         } else if let Some(pause) = body.pause
             && matches!(self.phase, Phase::Relay)
         {
-            self.presence.limit = pause.min(self.settings.pause);
+            self.presence.pause(pause.min(self.settings.pause));
             self.release_held();
         }
         self.recent.forget(self.settings.answers.as_u64());
@@ -268,7 +256,7 @@ impl Session {
 
     fn dropped(&mut self, id: RequestId) {
         if let Some(answer) = self.recent.break_off(id) {
-            self.queue.put_back(&answer);
+            self.queue.put_back(answer::content(&answer).unwrap_or_default());
         }
         for early in self.window.early_mut().filter(|early| early.id == Some(id)) {
             early.id = None;
@@ -279,6 +267,18 @@ impl Session {
         if self.is_live() {
             self.queue.push(bytes);
         }
+    }
+
+    fn signed_in(&mut self, bytes: &[u8], now: Instant) {
+        self.welcome(bytes);
+        if !matches!(self.phase, Phase::Login { .. }) {
+            return;
+        }
+        // What came behind the login already is held to what holds for all that comes from now on.
+        if !self.inbox.passes() {
+            return self.end(End::BadRequest, now);
+        }
+        self.phase = Phase::Relay;
     }
 
     fn bound_queue(&mut self, now: Instant) {
@@ -307,8 +307,8 @@ impl Session {
         if self.recent.oldest_held().is_some_and(|(_, _, since)| since + self.terms.wait <= now) {
             self.release_held();
         }
-        if !self.is_attended() && self.presence.last + self.presence.limit <= now {
-            self.end(self.presence.absence.clone(), now);
+        if !self.is_attended() && self.presence.end() <= now {
+            self.end(self.presence.absence(), now);
         }
     }
 
@@ -321,6 +321,12 @@ impl Session {
     }
 
     fn end(&mut self, why: End, now: Instant) {
+        if let Phase::Ending { until, .. } = &mut self.phase
+            && !why.awaits_browser()
+        {
+            // The first cause stays the cause, but nobody is waited for any more.
+            *until = None;
+        }
         if !self.is_live() {
             return;
         }

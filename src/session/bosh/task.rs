@@ -84,7 +84,7 @@ impl Task {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> End {
         self.read_rest();
         loop {
-            if let Some(end) = self.act().await {
+            if let Some(end) = self.act(&shutdown).await {
                 self.close_upstream().await;
                 return end;
             }
@@ -100,7 +100,14 @@ impl Task {
                 Woken::Dropped(id) => self.machine.receive(Event::Dropped(id), now),
                 Woken::Readable(readable) => self.read(readable),
                 Woken::Deadline => self.machine.receive(Event::Deadline, now),
-                Woken::ShutDown => self.machine.receive(Event::End(End::ShutDown), now),
+                Woken::ShutDown => {
+                    self.machine.receive(Event::End(End::ShutDown), now);
+                    // There is nothing to wait for after this, whatever the machine thinks: the signal would wake
+                    // the task again and again.
+                    let end = self.act(&shutdown).await.unwrap_or(End::ShutDown);
+                    self.close_upstream().await;
+                    return end;
+                }
             }
         }
     }
@@ -133,7 +140,7 @@ impl Task {
     }
 
     /// Does what the machine wants; hands back the end when there is one.
-    async fn act(&mut self) -> Option<End> {
+    async fn act(&mut self, shutdown: &CancellationToken) -> Option<End> {
         while let Some(action) = self.machine.next_action() {
             let now = Instant::now().into_std();
             match action {
@@ -144,7 +151,7 @@ impl Task {
                         self.machine.receive(Event::Dropped(id), now);
                     }
                 }
-                Action::Send(stanzas) => self.write(&stanzas).await,
+                Action::Send(stanzas) => self.write(&stanzas, shutdown).await,
                 Action::Login(element) => self.welcome(&element),
                 Action::Restart => {
                     let features =
@@ -181,11 +188,19 @@ impl Task {
         }
     }
 
-    async fn write(&mut self, stanzas: &[u8]) {
+    async fn write(&mut self, stanzas: &[u8], shutdown: &CancellationToken) {
         let Some(upstream) = &mut self.upstream else { return };
-        if !matches!(timeout(WRITE, upstream.socket.write_all(stanzas)).await, Ok(Ok(()))) {
-            self.lose_upstream(End::UpstreamLost);
-        }
+        let end = tokio::select! {
+            // What upstream takes at once still goes out while the edge goes down.
+            biased;
+            written = timeout(WRITE, upstream.socket.write_all(stanzas)) => match written {
+                Ok(Ok(())) => return,
+                Ok(Err(_)) | Err(_) => End::UpstreamLost,
+            },
+            () = shutdown.cancelled() => End::ShutDown,
+        };
+        // A stanza may have gone out by half, so nothing may follow it.
+        self.lose_upstream(end);
     }
 
     /// Takes what was read behind the login.
@@ -273,3 +288,65 @@ const READ: usize = 16 * 1024;
 const WRITE: Duration = Duration::from_secs(30);
 /// How long the last words to it may take.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant as StdInstant;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+    use crate::protocol::bosh::body::Body;
+    use crate::protocol::bosh::settings::Settings;
+    use crate::protocol::bosh::window::Rid;
+    use crate::protocol::xml::check::Limits;
+    use crate::session::registry::{Most, Owner, Registry};
+
+    /// Both ends of a connection whose buffers take far less than a large stanza.
+    async fn narrow() -> (TcpStream, TcpStream) {
+        let listener = TcpSocket::new_v4().unwrap();
+        listener.set_recv_buffer_size(4096).unwrap();
+        listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener: TcpListener = listener.listen(1).unwrap();
+        let ours = TcpSocket::new_v4().unwrap();
+        ours.set_send_buffer_size(4096).unwrap();
+        let ours = ours.connect(listener.local_addr().unwrap()).await.unwrap();
+        (ours, listener.accept().await.unwrap().0)
+    }
+
+    fn large_post(reply: oneshot::Sender<Bytes>) -> Post {
+        let text = format!(
+            "<body rid='1' sid='s' xmlns='http://jabber.org/protocol/httpbind'>\
+             <message xmlns='jabber:client'><body>{}</body></message></body>",
+            "x".repeat(200_000)
+        );
+        Post { body: Body::parse(text.as_bytes(), &Limits::default()).unwrap(), reply }
+    }
+
+    #[tokio::test]
+    async fn shutdown_is_heard_while_upstream_takes_no_bytes() {
+        let (socket, mut server) = narrow().await;
+        let owner = Owner { site: "a.example".into(), visitor: None, proven: false };
+        let registry = Arc::new(Registry::new(Most { sessions: 1, guests: 1 }));
+        let (place, posts) = registry.enter(owner.clone(), [192, 0, 2, 7].into()).unwrap();
+        let mailbox = registry.find(place.sid().as_str(), &owner).unwrap();
+        let rid = Rid::new(1).unwrap();
+        let machine = Machine::prebound(Settings::default(), rid, StdInstant::now());
+        let mut task = Task::new(machine, Reserved { place, posts }, None, None);
+        task.upstream = Some(Upstream { socket, splitter: Splitter::new(1000), rest: Vec::new() });
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(task.run(shutdown.clone()));
+        let (reply, answer) = oneshot::channel();
+        mailbox.send(large_post(reply)).await.unwrap();
+        // The first byte is here, and there is no room for the last.
+        server.read_u8().await.unwrap();
+
+        shutdown.cancel();
+
+        let end = timeout(WRITE / 2, running).await.unwrap().unwrap();
+        assert_eq!(end, End::ShutDown);
+        assert!(answer.await.unwrap().ends_with(b"condition='system-shutdown'/>"));
+    }
+}

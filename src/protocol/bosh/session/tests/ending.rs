@@ -154,6 +154,17 @@ fn lost_upstream_waits_for_the_browser_no_longer_than_the_inactivity() {
 }
 
 #[test]
+fn shutdown_waits_for_no_browser_that_has_yet_to_learn_of_lost_upstream() {
+    let mut scene = Scene::prebound();
+    scene.end(End::UpstreamLost);
+    assert_eq!(scene.done(), []);
+
+    scene.end(End::ShutDown);
+
+    assert_eq!(scene.done(), [Over(End::UpstreamLost)]);
+}
+
+#[test]
 fn request_that_meets_an_ended_session_is_answered() {
     let mut scene = Scene::prebound();
     scene.end(End::ShutDown);

@@ -55,6 +55,40 @@ fn element_after_the_login_in_the_same_body_goes_upstream() {
 }
 
 #[test]
+fn second_login_behind_the_first_in_one_body_ends_the_session() {
+    let mut scene = Scene::begun("", "<auth/><iq id='bind'/><auth/>");
+    assert_eq!(scene.session.next_action(), Some(Action::Login(b"<auth/>".to_vec())));
+
+    scene.session.receive(Event::SignedIn(b"<success/>"), scene.now);
+
+    let done = scene.done();
+    let [Answered(1, told), Over(End::BadRequest)] = done.as_slice() else { panic!("{done:?}") };
+    assert!(told.contains("type='terminate' condition='bad-request'"), "{told}");
+}
+
+#[test]
+fn restart_before_the_login_ends_the_session() {
+    let mut scene = Scene::begun("", "");
+    scene.done();
+
+    let restart = scene.post(2, "xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "");
+
+    assert_eq!(scene.done(), [Answered(restart, terminate("bad-request")), Over(End::BadRequest)]);
+}
+
+#[test]
+fn first_answer_is_there_again_when_its_connection_broke() {
+    let mut scene = Scene::begun("", "");
+    let opened = scene.done();
+    let [Answered(1, first)] = opened.as_slice() else { panic!("{opened:?}") };
+
+    scene.drop_connection(1);
+    let again = scene.poll(1);
+
+    assert_eq!(scene.done(), [Answered(again, first.clone())]);
+}
+
+#[test]
 fn nothing_goes_upstream_before_the_login() {
     let mut scene = Scene::begun("", "");
     scene.done();
