@@ -230,7 +230,7 @@ async fn host_that_names_the_site_is_the_one_its_web_server_gets() {
         ("GET /x HTTP/1.1\r\nHost: www.example.org:8080", "www.example.org:8080"),
         ("GET http://www.example.org/x HTTP/1.1\r\nHost: evil.example", "www.example.org"),
         (
-            "GET http://www.example.org/x HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example",
+            "GET http://www.example.org/x HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\nX_Forwarded_Host: evil.example",
             "www.example.org",
         ),
     ] {

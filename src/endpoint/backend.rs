@@ -194,11 +194,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what a browser says about where it is: only we and the proxies before us know.
+/// Removes what a browser says about where it is and what it asks for: only we and the proxies before us know.
 fn remove_hearsay(headers: &mut HeaderMap) {
     let is_hearsay = |name: &HeaderName| {
-        name.as_str().starts_with("x-forwarded-")
-            || matches!(name.as_str(), "forwarded" | "x-real-ip" | "x-client-ip")
+        // CGI has one name for all of these: HTTP_X_REAL_IP is X-Real-IP and X_Real_IP (RFC 3875 §4.1.18).
+        let name = name.as_str().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        name.starts_with("x-forwarded-") || HEARSAY.contains(&name.as_str())
     };
     let hearsay: Vec<HeaderName> =
         headers.keys().filter(|name| is_hearsay(name)).cloned().collect();
@@ -271,6 +272,19 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+];
+
+/// Beside `X-Forwarded-…`: addresses that some proxy writes, URLs that some framework believes, and `Proxy`, which CGI
+/// turns into the `HTTP_PROXY` that programs send their own requests through.
+const HEARSAY: [&str; 8] = [
+    "forwarded",
+    "proxy",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
 ];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
