@@ -1,5 +1,7 @@
 //! Requests on their way to a scripted web server, and answers on their way back.
 
+mod upgrades;
+
 use http_body_util::Full;
 use hyper::StatusCode;
 use tokio::io::AsyncReadExt;
@@ -56,7 +58,8 @@ impl Server {
 
     /// Waits for a request whose head or body ends with this.
     async fn asked(&self, end: &str) -> Asked {
-        let (stream, _) = self.listener.accept().await.unwrap();
+        let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await;
+        let (stream, _) = accepted.expect("nothing was asked").unwrap();
         let mut asked = Asked { stream, text: String::new() };
         asked.read_to(end).await;
         asked
@@ -130,6 +133,9 @@ where
 async fn text(response: Response<Body>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
+
+/// Long enough for anything on loopback: a test that fails must not hang.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
