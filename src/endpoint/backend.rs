@@ -104,6 +104,7 @@ impl Backend {
             site: Arc::clone(site),
             cookies,
         };
+        // From here on, so that a browser that does not stay for the answer changes nothing about it.
         let changing = changes.then(|| doubt(cookies.clone()));
         let path = request.uri().path().to_owned();
         let wanted = Wanted::by(&mut request);
@@ -113,11 +114,7 @@ impl Backend {
         if wanted.is_some() {
             Wanted::dress(request.headers_mut());
         }
-        let answered = self.send(request, site, &path).await;
-        if let Some(doubt) = &changing {
-            doubt.forget();
-        }
-        let mut response = answered?;
+        let mut response = self.send(request, site, &path).await?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches {
             let wanted = wanted.ok_or(Refusal::BadGateway)?;
@@ -136,7 +133,7 @@ impl Backend {
             return Ok(Response::from_parts(head, body));
         };
         doubt.forget();
-        Ok(Response::from_parts(head, Doubtful { body, doubt }.boxed_unsync()))
+        Ok(Response::from_parts(head, Doubtful { body, _doubt: doubt }.boxed_unsync()))
     }
 
     async fn send(
@@ -235,7 +232,7 @@ fn cookie_fields(headers: &HeaderMap) -> HeaderMap {
     fields.map(|field| (header::COOKIE, field.clone())).collect()
 }
 
-/// Which visitor the site may have changed its mind about.
+/// Which visitor the site may have changed its mind about: forgotten at the latest when this is dropped.
 struct Doubt {
     visitors: Arc<Visitors>,
     site: Arc<Site>,
@@ -248,16 +245,16 @@ impl Doubt {
     }
 }
 
-impl Drop for Doubtful {
+impl Drop for Doubt {
     fn drop(&mut self) {
-        self.doubt.forget();
+        self.forget();
     }
 }
 
 /// A body at whose end, or loss, is forgotten once more: PHP writes a session when its page is done.
 struct Doubtful {
     body: Body,
-    doubt: Doubt,
+    _doubt: Doubt,
 }
 
 impl body::Body for Doubtful {

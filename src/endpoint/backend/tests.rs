@@ -369,6 +369,20 @@ async fn post_makes_what_is_known_forgotten_when_it_is_answered_and_when_the_ans
 }
 
 #[tokio::test]
+async fn post_whose_browser_does_not_stay_makes_what_is_known_forgotten() {
+    let server = Server::start().await;
+    let (site, visitors) = (server.site(true), visitors());
+    assert!(seen(&server, &visitors, &site, Some(BOB)).await);
+
+    let answering = answer(&backend(&visitors), &site, request(Method::POST, "PHPSESSID=1"));
+    let _asked = server.asked("\r\n\r\n").await;
+    answering.abort();
+    assert!(answering.await.unwrap_err().is_cancelled());
+
+    assert!(!seen(&server, &visitors, &site, Some(NOBODY)).await);
+}
+
+#[tokio::test]
 async fn page_that_sets_a_named_cookie_makes_what_is_known_forgotten() {
     let server = Server::start().await;
     let (site, visitors) = (server.site(true), visitors());
