@@ -243,3 +243,24 @@ async fn host_that_names_the_site_is_the_one_its_web_server_gets() {
         assert!(!asked.to_string().contains("evil"), "{asked}");
     }
 }
+
+#[tokio::test]
+async fn own_paths_may_end_with_one_slash() {
+    let proxy = Proxy::start("").await;
+    // The edge's own paths want another page's or another kind of request; the site's own web server answers any.
+    let foreign = "Host: www.example.org\r\nOrigin: https://evil.example";
+
+    for (path, status) in [
+        ("/http-bind", "403"),
+        ("/http-bind/", "403"),
+        ("/prebind/", "403"),
+        ("/xmpp-websocket/", "426"),
+        ("/http-bind//", "200"),
+        ("/prebind/x", "200"),
+        ("/", "200"),
+    ] {
+        let (answered, _) = proxy.answer_to(&format!("GET {path} HTTP/1.1\r\n{foreign}")).await;
+
+        assert_eq!(answered, status, "{path}");
+    }
+}
