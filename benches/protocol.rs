@@ -63,18 +63,11 @@ fn is_stanza(reader: &mut Reader, mut bytes: &mut [u8]) -> bool {
     matches!(established(text, &Limits::default()), Ok(Message::Stanza(..)))
 }
 
-/// One text frame as a browser sends it (RFC 6455 §5.2), of less than 64 KiB.
+/// One text frame of 126 bytes to 64 KiB, as a browser sends it (RFC 6455 §5.2).
 fn masked(payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![0x81];
-    match u8::try_from(payload.len()) {
-        Ok(short @ 0..=125) => frame.push(0x80 | short),
-        Ok(_) | Err(_) => {
-            frame.push(0x80 | 126);
-            let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-    }
+    let mut frame = vec![0x81, 0x80 | 0x7e];
+    frame.extend_from_slice(&u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes());
     frame.extend_from_slice(&MASK);
     frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
