@@ -1,15 +1,21 @@
-//! The path of a stanza, in bytes per second: the check of what a browser sent, the splitter of what the server sent.
+//! The path of a stanza, in bytes per second: the frames of a browser and the check of what is in them, the splitter of what
+//! the server sent.
 
 #![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
 
 use std::hint::black_box;
 
+use criterion::BatchSize;
 use criterion::BenchmarkId;
 use criterion::Criterion;
 use criterion::Throughput;
 use criterion::criterion_group;
 use criterion::criterion_main;
 
+use vestibule::protocol::websocket::frame::Frame;
+use vestibule::protocol::websocket::frame::Reader;
+use vestibule::protocol::websocket::framing::Message;
+use vestibule::protocol::websocket::framing::established;
 use vestibule::protocol::xml::check::Limits;
 use vestibule::protocol::xml::check::check;
 use vestibule::protocol::xml::splitter::Splitter;
@@ -27,6 +33,44 @@ fn check_stanzas(criterion: &mut Criterion) {
         );
     }
     group.finish();
+}
+
+/// All that happens to a browser's stanza between its socket and the server's: the frame is read and unmasked, what is in
+/// it checked, and its `from` found.
+fn check_frames(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame check");
+    for (name, stanza) in stanzas() {
+        let frame = masked(stanza.as_bytes());
+        let mut reader = Reader::new(1 << 20);
+        group.throughput(Throughput::Bytes(frame.len() as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(name), &frame, |bencher, frame| {
+            bencher.iter_batched_ref(
+                || frame.clone(),
+                |bytes| is_stanza(&mut reader, black_box(bytes)),
+                BatchSize::SmallInput,
+            );
+        });
+        assert!(
+            is_stanza(&mut reader, &mut frame.clone()),
+            "{name} is no stanza of an established stream"
+        );
+    }
+    group.finish();
+}
+
+fn is_stanza(reader: &mut Reader, mut bytes: &mut [u8]) -> bool {
+    let Ok(Some(Frame::Text(text))) = reader.next(&mut bytes) else { return false };
+    matches!(established(text, &Limits::default()), Ok(Message::Stanza(..)))
+}
+
+/// One text frame of 126 bytes to 64 KiB, as a browser sends it (RFC 6455 §5.2).
+fn masked(payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![0x81, 0x80 | 0x7e];
+    frame.extend_from_slice(&u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes());
+    frame.extend_from_slice(&MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 fn split_stanzas(criterion: &mut Criterion) {
@@ -75,5 +119,5 @@ fn stanzas() -> [(&'static str, String); 3] {
     ]
 }
 
-criterion_group!(benches, check_stanzas, split_stanzas);
+criterion_group!(benches, check_stanzas, check_frames, split_stanzas);
 criterion_main!(benches);

@@ -19,7 +19,10 @@ use reqwest::Certificate;
 use reqwest::Client;
 use serde_json::Value;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use vestibule::config::Config;
 use vestibule::gateway::Gateway;
@@ -55,6 +58,17 @@ impl Proxy {
             .resolve("www.example.org", address)
             .build()
             .unwrap()
+    }
+
+    /// What is answered over plain HTTP to a head without its last lines; the body is JSON where the mirror answers.
+    async fn answer_to(&self, head: &str) -> (String, Value) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).await.unwrap();
+        stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap();
+        (status.to_owned(), serde_json::from_str(body).unwrap_or_default())
     }
 
     fn url(&self, path: &str) -> String {
@@ -187,5 +201,66 @@ async fn host_meta_is_found_under_the_site_and_its_xmpp_domains_alone() {
         let links = answer.text().await.unwrap();
         let named = links.contains("wss://www.example.org/xmpp-websocket");
         assert_eq!(named, status == 200, "{links}");
+    }
+}
+
+#[tokio::test]
+async fn host_with_something_else_than_a_port_is_of_no_site() {
+    let proxy = Proxy::start("").await;
+
+    for head in [
+        "GET / HTTP/1.1\r\nHost: www.example.org:x@evil.example",
+        "GET / HTTP/1.1\r\nHost: www.example.org:443@evil.example",
+        "GET / HTTP/1.1\r\nHost: www.example.org:443/evil",
+        "GET / HTTP/1.1\r\nHost: www.example.org:",
+        "GET / HTTP/1.1\r\nHost: www.example.org\r\nHost: evil.example",
+        "GET / HTTP/1.1\r\nHost: evil.example\r\nHost: www.example.org",
+        "GET http://www.example.org@evil.example/ HTTP/1.1\r\nHost: www.example.org",
+        "GET http://evil.example/ HTTP/1.1\r\nHost: www.example.org",
+    ] {
+        assert_eq!(proxy.answer_to(head).await.0, "421", "{head}");
+    }
+}
+
+#[tokio::test]
+async fn host_that_names_the_site_is_the_one_its_web_server_gets() {
+    let proxy = Proxy::start("").await;
+
+    for (head, host) in [
+        ("GET /x HTTP/1.1\r\nHost: www.example.org:8080", "www.example.org:8080"),
+        ("GET http://www.example.org/x HTTP/1.1\r\nHost: evil.example", "www.example.org"),
+        (
+            "GET http://www.example.org/x HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\nX_Forwarded_Host: evil.example",
+            "www.example.org",
+        ),
+    ] {
+        let (status, asked) = proxy.answer_to(head).await;
+
+        assert_eq!(status, "200", "{head}");
+        assert_eq!(asked["path"], "/x");
+        assert_eq!(got(&asked, "host"), [host]);
+        assert_eq!(got(&asked, "x-forwarded-host"), [host]);
+        assert!(!asked.to_string().contains("evil"), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn own_paths_may_end_with_one_slash() {
+    let proxy = Proxy::start("").await;
+    // The edge's own paths want another page's or another kind of request; the site's own web server answers any.
+    let foreign = "Host: www.example.org\r\nOrigin: https://evil.example";
+
+    for (path, status) in [
+        ("/http-bind", "403"),
+        ("/http-bind/", "403"),
+        ("/prebind/", "403"),
+        ("/xmpp-websocket/", "426"),
+        ("/http-bind//", "200"),
+        ("/prebind/x", "200"),
+        ("/", "200"),
+    ] {
+        let (answered, _) = proxy.answer_to(&format!("GET {path} HTTP/1.1\r\n{foreign}")).await;
+
+        assert_eq!(answered, status, "{path}");
     }
 }

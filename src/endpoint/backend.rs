@@ -16,6 +16,7 @@ use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
+use hyper::StatusCode;
 use hyper::Uri;
 use hyper::Version;
 use hyper::body;
@@ -97,21 +98,52 @@ impl Backend {
     {
         let Some(backend) = &site.backend else { return Err(Refusal::NotFound) };
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-        let doubt = Doubt::about(&self.visitors, site, request.headers());
+        let cookies = cookie_fields(request.headers());
+        let doubt = |cookies| Doubt {
+            visitors: Arc::clone(&self.visitors),
+            site: Arc::clone(site),
+            cookies,
+        };
+        // From here on, so that a browser that does not stay for the answer changes nothing about it.
+        let changing = changes.then(|| doubt(cookies.clone()));
         let path = request.uri().path().to_owned();
         let wanted = Wanted::by(&mut request);
         let Some(mut request) = outgoing(request, backend, address, https) else {
             return Err(Refusal::BadRequest("the request names no page"));
         };
-        if let Some(wanted) = &wanted {
-            wanted.dress(request.headers_mut());
+        if wanted.is_some() {
+            Wanted::dress(request.headers_mut());
         }
-        let answered = tokio::time::timeout(self.settings.answer, self.client.send(request)).await;
-        if changes {
-            doubt.forget();
+        let mut response = self.send(request, site, &path).await?;
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches {
+            let wanted = wanted.ok_or(Refusal::BadGateway)?;
+            wanted.join(&mut response, &self.tasks, self.shutdown.clone())?;
         }
-        let mut response = match answered {
-            Ok(Ok(response)) => response,
+        let (mut head, body) = response.into_parts();
+        remove_hop_by_hop(&mut head.headers);
+        if switches {
+            Wanted::dress(&mut head.headers);
+        }
+        // What the browser speaks with us is not what we speak with the server.
+        head.version = Version::default();
+        let body = body.map_err(Into::into).boxed_unsync();
+        let sets = cookies::are_set(&head.headers, site.cookies());
+        let Some(doubt) = changing.or_else(|| sets.then(|| doubt(cookies))) else {
+            return Ok(Response::from_parts(head, body));
+        };
+        doubt.forget();
+        Ok(Response::from_parts(head, Doubtful { body, _doubt: doubt }.boxed_unsync()))
+    }
+
+    async fn send(
+        &self,
+        request: Request<Body>,
+        site: &Site,
+        path: &str,
+    ) -> Result<Response<body::Incoming>, Refusal> {
+        match tokio::time::timeout(self.settings.answer, self.client.send(request)).await {
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 let error = outbound::chain(&error);
                 tracing::warn!(
@@ -120,26 +152,13 @@ impl Backend {
                     error,
                     "the site's own web server cannot be reached"
                 );
-                return Err(Refusal::BadGateway);
+                Err(Refusal::BadGateway)
             }
             Err(_) => {
                 tracing::warn!(site = site.name, path, "the site's own web server does not answer");
-                return Err(Refusal::GatewayTimeout);
+                Err(Refusal::GatewayTimeout)
             }
-        };
-        let joined = wanted
-            .and_then(|wanted| wanted.join(&mut response, &self.tasks, self.shutdown.clone()));
-        let (mut head, body) = response.into_parts();
-        remove_hop_by_hop(&mut head.headers);
-        head.headers.extend(joined.unwrap_or_default());
-        // What the browser speaks with us is not what we speak with the server.
-        head.version = Version::default();
-        let body = body.map_err(Into::into).boxed_unsync();
-        if changes || cookies::are_set(&head.headers, site.cookies()) {
-            doubt.forget();
-            return Ok(Response::from_parts(head, Doubtful { body, doubt }.boxed_unsync()));
         }
-        Ok(Response::from_parts(head, body))
     }
 }
 
@@ -194,11 +213,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what a browser says about where it is: only we and the proxies before us know.
+/// Removes what a browser says about where it is and what it asks for: only we and the proxies before us know.
 fn remove_hearsay(headers: &mut HeaderMap) {
     let is_hearsay = |name: &HeaderName| {
-        name.as_str().starts_with("x-forwarded-")
-            || matches!(name.as_str(), "forwarded" | "x-real-ip" | "x-client-ip")
+        // CGI has one name for all of these: HTTP_X_REAL_IP is X-Real-IP and X_Real_IP (RFC 3875 §4.1.18).
+        let name = name.as_str().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        name.starts_with("x-forwarded-") || HEARSAY.contains(&name.as_str())
     };
     let hearsay: Vec<HeaderName> =
         headers.keys().filter(|name| is_hearsay(name)).cloned().collect();
@@ -207,7 +227,12 @@ fn remove_hearsay(headers: &mut HeaderMap) {
     }
 }
 
-/// Which visitor the site may have changed its mind about.
+fn cookie_fields(headers: &HeaderMap) -> HeaderMap {
+    let fields = headers.get_all(header::COOKIE).iter();
+    fields.map(|field| (header::COOKIE, field.clone())).collect()
+}
+
+/// Which visitor the site may have changed its mind about: forgotten at the latest when this is dropped.
 struct Doubt {
     visitors: Arc<Visitors>,
     site: Arc<Site>,
@@ -215,30 +240,21 @@ struct Doubt {
 }
 
 impl Doubt {
-    fn about(visitors: &Arc<Visitors>, site: &Arc<Site>, headers: &HeaderMap) -> Self {
-        let cookies = headers
-            .get_all(header::COOKIE)
-            .iter()
-            .map(|field| (header::COOKIE, field.clone()))
-            .collect();
-        Self { visitors: Arc::clone(visitors), site: Arc::clone(site), cookies }
-    }
-
     fn forget(&self) {
         self.visitors.forget(&self.site, &self.cookies);
+    }
+}
+
+impl Drop for Doubt {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 
 /// A body at whose end, or loss, is forgotten once more: PHP writes a session when its page is done.
 struct Doubtful {
     body: Body,
-    doubt: Doubt,
-}
-
-impl Drop for Doubtful {
-    fn drop(&mut self) {
-        self.doubt.forget();
-    }
+    _doubt: Doubt,
 }
 
 impl body::Body for Doubtful {
@@ -261,8 +277,10 @@ impl body::Body for Doubtful {
     }
 }
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
+    // With an upgrade to h2c alone, which never goes on (RFC 7540 §3.2.1).
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
@@ -271,6 +289,19 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+];
+
+/// Beside `X-Forwarded-…`: addresses that some proxy writes, URLs that some framework believes, and `Proxy`, which CGI
+/// turns into the `HTTP_PROXY` that programs send their own requests through.
+const HEARSAY: [&str; 8] = [
+    "forwarded",
+    "proxy",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
 ];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

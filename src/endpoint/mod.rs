@@ -148,11 +148,18 @@ impl From<registry::Error> for Refusal {
     }
 }
 
-/// The host that a request is for, with its port: `:authority`, or `Host` (RFC 9110 §7.2).
+/// The host that a request is for, with its port: `:authority` or the URI's, else the one `Host` (RFC 9110 §7.2).
+///
+/// What names the site is also all that its web server is told: a `Host` beside an authority counts for nothing.
 #[must_use]
 pub fn host<B>(request: &Request<B>) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
-    authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
+    authority.or_else(|| {
+        let mut fields = request.headers().get_all(header::HOST).iter();
+        // Of two it would be ours to choose, and somebody else's to choose otherwise (RFC 9112 §3.2).
+        let (field, None) = (fields.next()?, fields.next()) else { return None };
+        field.to_str().ok()
+    })
 }
 
 /// The domain that a stream claims to be of before the edge knows better.

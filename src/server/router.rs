@@ -60,7 +60,7 @@ impl Router {
         request: Request<Incoming>,
         Source { address, https }: Source,
     ) -> Result<Response<Body>, Refusal> {
-        match request.uri().path() {
+        match one_slash_less(request.uri().path()) {
             websocket::PATH => websocket::upgrade(&self.edge, site, request, address).await,
             bosh::PATH => bosh::answer(&self.edge, site, request, address).await,
             prebind::PATH => prebind::answer(&self.edge, site, request, address).await,
@@ -79,6 +79,14 @@ impl Router {
             _ => None,
         };
         sites.by_host(host).or_else(by_xmpp_domain).cloned().ok_or(Refusal::NoSite)
+    }
+}
+
+/// Tiki and many a page write `/http-bind/`; what is the site's keeps its slash.
+fn one_slash_less(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        Some(own @ (websocket::PATH | bosh::PATH | prebind::PATH)) => own,
+        Some(_) | None => path,
     }
 }
 

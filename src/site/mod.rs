@@ -177,7 +177,7 @@ impl Site {
     /// The origin under which `host`, or else the site itself, is reached.
     #[must_use]
     pub fn address(&self, host: &str) -> Origin {
-        let host = without_port(host);
+        let host = host_of(host).unwrap_or_default();
         let known = |wanted: &str| self.origins.iter().find(|origin| origin.host() == wanted);
         let own = || self.hosts.iter().find_map(|host| known(host));
         known(&host)
@@ -242,13 +242,13 @@ impl Sites {
     /// The site that a request's host or authority names, with or without a port.
     #[must_use]
     pub fn by_host(&self, authority: &str) -> Option<&Arc<Site>> {
-        self.by_host.get(&without_port(authority))
+        self.by_host.get(&host_of(authority)?)
     }
 
     /// The site whose members or guests are at the XMPP domain that a request's host names.
     #[must_use]
     pub fn by_xmpp_domain(&self, authority: &str) -> Option<&Arc<Site>> {
-        let host = without_port(authority);
+        let host = host_of(authority)?;
         self.sites.iter().find(|site| {
             let homes = [&site.registered, &site.guests].into_iter().flatten();
             let domains = homes.map(|xmpp| &xmpp.domain).chain(&site.rooms);
@@ -269,13 +269,21 @@ impl Sites {
 }
 
 /// The host of an authority as sites are written: lower case, no port, no final dot.
-fn without_port(authority: &str) -> String {
+///
+/// Nothing where something else than a port follows: who reads a host up to `/` or `@` must not see another one than we do.
+fn host_of(authority: &str) -> Option<String> {
     let host = match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
         // The colons of an IPv6 address stand within brackets.
-        Some((host, port)) if !port.contains(']') => host,
-        Some(_) | None => authority,
+        Some(_) if authority.ends_with(']') => authority,
+        Some(_) => return None,
+        None => authority,
     };
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+    Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+}
+
+fn is_port(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn faults_of(settings: &Settings) -> Vec<Fault> {

@@ -44,6 +44,22 @@ fn site_is_found_by_its_host_whatever_case_and_port() {
 }
 
 #[test]
+fn nothing_but_a_port_may_follow_a_host() {
+    let sites = sites(&[GUESTS]).unwrap();
+
+    for behind in
+        ["", ":", ":x", ":+1", ":443/", ":x@evil.example", ":443@evil.example", ":123456", ":1:2"]
+    {
+        let found = sites.by_host(&format!("www.example.org{behind}"));
+        assert_eq!(found.is_some(), behind.is_empty(), "{behind}");
+        assert!(
+            sites.by_xmpp_domain(&format!("guest.example.org{behind}")).is_some()
+                == behind.is_empty()
+        );
+    }
+}
+
+#[test]
 fn site_is_found_by_its_xmpp_domain() {
     let sites = sites(&[GUESTS]).unwrap();
 

@@ -8,6 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand;
@@ -134,33 +136,42 @@ impl Key {
         Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), lifetime: settings.lifetime })
     }
 
-    /// The `Set-Cookie` by which this guest is known again.
+    /// The `Set-Cookie` by which this guest is known again, for a lifetime from `now`.
     #[must_use]
-    pub fn cookie(&self, site: &Site, guest: &Guest) -> HeaderValue {
-        let seal =
-            URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, &sealed(site, &guest.id.to_string())));
+    pub fn cookie(&self, site: &Site, guest: &Guest, now: SystemTime) -> HeaderValue {
+        let signed = format!("{}.{}", guest.id, seconds(now));
+        let seal = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, &sealed(site, &signed)));
         let lifetime = self.lifetime.as_secs();
         let text = format!(
-            "{COOKIE}={}.{seal}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={lifetime}",
-            guest.id
+            "{COOKIE}={signed}.{seal}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={lifetime}"
         );
         // Always one: every part is of visible ASCII.
         HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    /// The guest whom the value of a cookie names; nobody unless this key has signed it for this site.
+    /// The guest whom the value of a cookie names; nobody unless this key has signed it for this site, within a lifetime
+    /// before `now`: Max-Age binds only a browser that means well.
     #[must_use]
-    pub fn read(&self, site: &Site, value: &[u8]) -> Option<Guest> {
-        let (id, seal) = std::str::from_utf8(value).ok()?.split_once('.')?;
+    pub fn read(&self, site: &Site, value: &[u8], now: SystemTime) -> Option<Guest> {
+        let (signed, seal) = std::str::from_utf8(value).ok()?.rsplit_once('.')?;
         let seal = URL_SAFE_NO_PAD.decode(seal).ok()?;
-        hmac::verify(&self.key, &sealed(site, id), &seal).ok()?;
-        Some(Guest { id: id_of(id)? })
+        hmac::verify(&self.key, &sealed(site, signed), &seal).ok()?;
+        let (id, issued) = signed.split_once('.')?;
+        let (issued, now): (u64, u64) = (issued.parse().ok()?, seconds(now));
+        let is_of_now = issued <= now.saturating_add(CLOCKS.as_secs())
+            && now.saturating_sub(issued) <= self.lifetime.as_secs();
+        if is_of_now { Some(Guest { id: id_of(id)? }) } else { None }
     }
 }
 
 /// What is signed: a guest of one site is nobody on another.
-fn sealed(site: &Site, id: &str) -> Vec<u8> {
-    [b"vestibule guest\0", site.name.as_bytes(), b"\0", id.as_bytes()].concat()
+fn sealed(site: &Site, signed: &str) -> Vec<u8> {
+    [b"vestibule guest\0", site.name.as_bytes(), b"\0", signed.as_bytes()].concat()
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    // A clock before 1970 is at fault itself, and is then so whenever it is asked.
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn id_of(text: &str) -> Option<Id> {
@@ -185,6 +196,9 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// The name of our cookie: the prefix makes browsers hold it to one host and to TLS.
 pub const COOKIE: &str = "__Host-vestibule-guest";
 
+/// How far the clocks of several machines with one key, or of one before and after it was set, may differ.
+const CLOCKS: Duration = Duration::from_secs(5 * 60);
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -201,6 +215,10 @@ mod tests {
              secret = 'a secret we share'"
         );
         site(&text).unwrap()
+    }
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_700_000_000)
     }
 
     fn settings(folder: &tempfile::TempDir) -> Settings {
@@ -220,9 +238,9 @@ mod tests {
         let key = Key::load(&settings(&folder)).unwrap();
         let (site, guest) = (site_of("a.example"), Guest::new().unwrap());
 
-        let set_cookie = key.cookie(&site, &guest);
+        let set_cookie = key.cookie(&site, &guest, now());
 
-        assert_eq!(key.read(&site, value(&set_cookie).as_bytes()), Some(guest));
+        assert_eq!(key.read(&site, value(&set_cookie).as_bytes(), now()), Some(guest));
     }
 
     #[test]
@@ -230,10 +248,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = Key::load(&settings(&folder)).unwrap();
 
-        let set_cookie = key.cookie(&site_of("a.example"), &Guest { id: Id([0xab; 10]) });
+        let set_cookie = key.cookie(&site_of("a.example"), &Guest { id: Id([0xab; 10]) }, now());
 
         let text = set_cookie.to_str().unwrap();
-        assert!(text.starts_with("__Host-vestibule-guest=abababababababababab."), "{text}");
+        assert!(
+            text.starts_with("__Host-vestibule-guest=abababababababababab.1700000000."),
+            "{text}"
+        );
         assert!(
             text.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=2592000"),
             "{text}"
@@ -241,24 +262,41 @@ mod tests {
     }
 
     #[test]
+    fn cookie_ends_with_its_lifetime_even_if_the_browser_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::load(&settings(&folder)).unwrap();
+        let (site, guest) = (site_of("a.example"), Guest::new().unwrap());
+        let cookie = value(&key.cookie(&site, &guest, now()));
+        let (month, second) = (Duration::from_secs(30 * 24 * 60 * 60), Duration::from_secs(1));
+
+        assert_eq!(key.read(&site, cookie.as_bytes(), now() + month), Some(guest.clone()));
+        assert_eq!(key.read(&site, cookie.as_bytes(), now() + month + second), None);
+        // A clock that was set right in between is no reason to become another.
+        assert_eq!(key.read(&site, cookie.as_bytes(), now() - CLOCKS), Some(guest));
+        assert_eq!(key.read(&site, cookie.as_bytes(), now() - CLOCKS - second), None);
+    }
+
+    #[test]
     fn cookie_that_was_altered_or_is_of_another_site_is_nobody_s() {
         let folder = tempfile::tempdir().unwrap();
         let key = Key::load(&settings(&folder)).unwrap();
         let (site, guest) = (site_of("a.example"), Guest { id: Id([0xab; 10]) });
-        let good = value(&key.cookie(&site, &guest));
+        let good = value(&key.cookie(&site, &guest, now()));
 
-        assert_eq!(key.read(&site_of("b.example"), good.as_bytes()), None);
+        assert_eq!(key.read(&site_of("b.example"), good.as_bytes(), now()), None);
         let altered = [
             good.replacen("ab", "ac", 1),
             good.to_uppercase(),
             format!("{good}A"),
             good.replacen('.', "", 1),
+            good.replacen(".1700000000", "", 1),
+            good.replacen(".17", ".18", 1),
         ];
         for value in altered {
-            assert_eq!(key.read(&site, value.as_bytes()), None, "{value}");
+            assert_eq!(key.read(&site, value.as_bytes(), now()), None, "{value}");
         }
         for value in [&b""[..], b".", b"\xff.\xff", b"abababababababababab."] {
-            assert_eq!(key.read(&site, value), None);
+            assert_eq!(key.read(&site, value, now()), None);
         }
     }
 
@@ -271,7 +309,7 @@ mod tests {
         let first = Key::load(&settings).unwrap();
         let second = Key::load(&settings).unwrap();
 
-        assert_eq!(first.cookie(&site, &guest), second.cookie(&site, &guest));
+        assert_eq!(first.cookie(&site, &guest, now()), second.cookie(&site, &guest, now()));
         assert_eq!(fs::metadata(&settings.key_file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 

@@ -8,6 +8,7 @@ pub mod whois;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -153,14 +154,15 @@ impl Visitors {
     }
 
     fn guest(&self, site: &Site, cookies: &Cookies) -> Result<Seen, Error> {
+        let now = SystemTime::now();
         if let Some(guest) =
-            cookies.first(guest::COOKIE).and_then(|value| self.guests.read(site, value))
+            cookies.first(guest::COOKIE).and_then(|value| self.guests.read(site, value, now))
         {
             return Ok(Seen { visitor: Visitor::Guest(guest), set_cookie: None, proven: true });
         }
         // Without randomness there is no guest; it comes back, or the machine is broken beyond us.
         let guest = Guest::new().ok_or(Error::Unavailable)?;
-        let set_cookie = Some(self.guests.cookie(site, &guest));
+        let set_cookie = Some(self.guests.cookie(site, &guest, now));
         Ok(Seen { visitor: Visitor::Guest(guest), set_cookie, proven: false })
     }
 }

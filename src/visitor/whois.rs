@@ -1,12 +1,10 @@
 //! A member known by asking the site: the named cookies go to a URL of the CMS, which says whose they are.
 
-use std::collections::HashMap;
+mod known;
+
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -18,8 +16,8 @@ use hyper::StatusCode;
 use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
-use moka::sync::Cache;
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -32,6 +30,12 @@ use crate::visitor::Freshness;
 use crate::visitor::Member;
 use crate::visitor::Said;
 use crate::visitor::cookies::Cookies;
+use crate::visitor::whois::known::Answer;
+use crate::visitor::whois::known::Flight;
+use crate::visitor::whois::known::Hash;
+use crate::visitor::whois::known::Key;
+use crate::visitor::whois::known::Known;
+use crate::visitor::whois::known::Landing;
 
 /// The bounds of asking a site: `[whois]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -88,60 +92,28 @@ pub struct Question<'a> {
 
 /// What sites have answered lately, and what they are being asked.
 ///
-/// A cookie is asked about once at a time, and an answer is used by all who wait for it.
+/// A cookie is asked about once at a time for each browser that shows it, and an answer is used by all who wait for it.
 #[derive(Debug)]
 pub struct Whois {
     client: Client,
     settings: Settings,
     known: Arc<Known>,
+    /// Those who wait or ask: a question keeps its place to its end, whether or not anybody still waits for it.
+    places: Arc<Semaphore>,
+    /// Those who ask.
     turns: Arc<Semaphore>,
-}
-
-#[derive(Debug)]
-struct Known {
-    answers: Cache<Key, Arc<Answer>>,
-    /// Under one lock with changes of `answers`: what is forgotten can so not come back from a flight.
-    flights: Mutex<HashMap<Key, Flight>>,
-}
-
-/// Whose cookies: a hash, so that a copy of this memory opens no session.
-type Key = [u8; 32];
-
-/// A question on its way.
-#[derive(Debug, Clone)]
-struct Flight {
-    asked: Instant,
-    landing: watch::Receiver<Landing>,
-}
-
-type Landing = Option<Result<Arc<Answer>, Error>>;
-
-/// What a site has said.
-#[derive(Debug)]
-struct Answer {
-    member: Option<Member>,
-    asked: Instant,
-    /// How long it may be believed.
-    keep: Duration,
-    /// What it weighs in memory.
-    bytes: usize,
 }
 
 impl Whois {
     pub(super) fn new(settings: Settings, client: Client) -> Self {
-        let weight =
-            |_: &Key, answer: &Arc<Answer>| u32::try_from(answer.bytes + ENTRY).unwrap_or(u32::MAX);
-        let answers = Cache::builder()
-            .weigher(weight)
-            .max_capacity(settings.memory.as_u64())
-            .time_to_live(settings.keep)
-            .build();
-        let turns = Arc::new(Semaphore::new(settings.questions.get()));
+        let semaphore =
+            |bound: NonZeroUsize| Arc::new(Semaphore::new(bound.get().min(Semaphore::MAX_PERMITS)));
         Self {
+            known: Arc::new(Known::new(settings.memory, settings.keep)),
+            places: semaphore(settings.waiting),
+            turns: semaphore(settings.questions),
             client,
             settings,
-            known: Arc::new(Known { answers, flights: Mutex::default() }),
-            turns,
         }
     }
 
@@ -157,7 +129,7 @@ impl Whois {
         let Some(cookies) = question.cookies.named(&question.settings.cookies) else {
             return Ok(None);
         };
-        let key = key(question.site, &cookies);
+        let key = key(question, &cookies);
         let oldest = match freshness {
             Freshness::NewSession => self.settings.fresh.min(self.settings.keep),
             Freshness::KnownSession => self.settings.keep,
@@ -179,10 +151,7 @@ impl Whois {
     /// Drops what is known of these cookies, and cuts a question on its way loose from who asks next.
     pub(super) fn forget(&self, site: &Site, cookies: &Cookies) {
         if let Some(cookies) = cookies.named(site.cookies()) {
-            let key = key(site, &cookies);
-            let mut flights = self.known.flights();
-            flights.remove(&key);
-            self.known.answers.invalidate(&key);
+            self.known.forget(&hash_of_cookies(site, &cookies));
         }
     }
 
@@ -194,9 +163,7 @@ impl Whois {
         cookies: &[u8],
     ) -> Found {
         let mut flights = self.known.flights();
-        if let Some(answer) = self.known.answers.get(&key)
-            && answer.asked.elapsed() <= oldest.min(answer.keep)
-        {
+        if let Some(answer) = self.known.answer(&key, oldest) {
             return Found::Answer(answer);
         }
         if let Some(flight) = flights.get(&key)
@@ -206,23 +173,25 @@ impl Whois {
         {
             return Found::Flight(flight.landing.clone());
         }
-        if flights.len() >= self.settings.waiting.get() {
-            tracing::warn!(
-                site = question.site.name,
-                waiting = flights.len(),
-                "too many questions to sites are under way"
-            );
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            tracing::warn!(site = question.site.name, "too many questions to sites are under way");
             return Found::Impossible;
-        }
+        };
         let Some(request) = request(question, cookies) else { return Found::Impossible };
-        let flight = self.take_off(key, request, Arc::clone(question.site));
+        let flight = self.take_off(key, request, Arc::clone(question.site), place);
         let landing = flight.landing.clone();
-        flights.insert(key, flight);
+        flights.insert(&key, flight);
         Found::Flight(landing)
     }
 
     /// A task of its own lets a question outlive who asked first; its timeout ends it.
-    fn take_off(&self, key: Key, request: Request<outbound::Body>, site: Arc<Site>) -> Flight {
+    fn take_off(
+        &self,
+        key: Key,
+        request: Request<outbound::Body>,
+        site: Arc<Site>,
+        place: OwnedSemaphorePermit,
+    ) -> Flight {
         let (client, known, turns) =
             (self.client.clone(), Arc::clone(&self.known), Arc::clone(&self.turns));
         let settings = self.settings.clone();
@@ -242,7 +211,8 @@ impl Whois {
                 tracing::warn!(site = site.name, failure, "the site cannot say who a visitor is");
                 Error::Unavailable
             });
-            known.land(key, &landed, answer);
+            drop(place);
+            known.land(&key, &landed, answer);
         });
         Flight { asked, landing }
     }
@@ -252,27 +222,6 @@ enum Found {
     Answer(Arc<Answer>),
     Flight(watch::Receiver<Landing>),
     Impossible,
-}
-
-impl Known {
-    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
-        // Every change under this lock is whole, so what a panicking thread leaves behind is in order.
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn land(&self, key: Key, landed: &watch::Sender<Landing>, answer: Result<Arc<Answer>, Error>) {
-        let mut flights = self.flights();
-        // A flight that was forgotten, or overtaken by a fresher one, tells only those who waited for it.
-        if flights.get(&key).is_some_and(|flight| flight.landing.same_channel(&landed.subscribe()))
-        {
-            flights.remove(&key);
-            if let Ok(answer) = &answer {
-                self.answers.insert(key, Arc::clone(answer));
-            }
-        }
-        drop(flights);
-        landed.send_replace(Some(answer));
-    }
 }
 
 /// Why a site has not said who a visitor is; for the log.
@@ -348,22 +297,31 @@ fn request(question: &Question, cookies: &[u8]) -> Option<Request<outbound::Body
     Some(request)
 }
 
-fn key(site: &Site, cookies: &[u8]) -> Key {
-    let mut context = digest::Context::new(&digest::SHA256);
+/// Whose answer it is: what the site is told of a visitor, whole.
+fn key(question: &Question, cookies: &[u8]) -> Key {
+    let agent = question.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    // No address has a zero byte.
+    let browser = hash(&[question.address.to_string().as_bytes(), b"\0", agent]);
+    Key { cookies: hash_of_cookies(question.site, cookies), browser }
+}
+
+fn hash_of_cookies(site: &Site, cookies: &[u8]) -> Hash {
     // No host name has a zero byte, so site and cookies cannot flow into each other.
-    for part in [site.name.as_bytes(), b"\0", cookies] {
+    hash(&[site.name.as_bytes(), b"\0", cookies])
+}
+
+fn hash(parts: &[&[u8]]) -> Hash {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
         context.update(part);
     }
-    let mut key = [0; 32];
-    key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    key
+    let mut hash = [0; 32];
+    hash.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    hash
 }
 
 const QUESTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
-
-/// What an entry of the cache takes besides the answer: key, instants, allocations.
-const ENTRY: usize = 256;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -1,5 +1,5 @@
 // The words the browser tests are written in: a visitor in a browser of his own, who signs in at the site and speaks in the lobby.
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -28,13 +28,14 @@ export async function tell(name, story) {
     console.error(`usage: node tests/browser/${name}.mjs https://localhost:8443 [${TRANSPORTS.join("|")} [member|domain]]`);
     process.exit(64);
   }
-  await mkdir(SCREENSHOTS, { recursive: true });
+  const fullName = `${name}-${transport}-${page}`;
+  await removeScreenshots(fullName);
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGUMENTS });
   const visitors = [];
   let last = "the browser has started";
   const step = (text) => console.log(`ok: ${(last = text)}`);
   const visitor = async (visitorName) => {
-    const made = await Visitor.enter(browser, { name: visitorName, story: `${name}-${transport}-${page}`, address, transport, page });
+    const made = await Visitor.enter(browser, { name: visitorName, story: fullName, address, transport, page });
     visitors.push(made);
     return made;
   };
@@ -48,6 +49,13 @@ export async function tell(name, story) {
   } finally {
     await browser.close();
   }
+}
+
+/** Removes what an earlier run has kept: a picture of a failure is then always of this run. */
+async function removeScreenshots(story) {
+  await mkdir(SCREENSHOTS, { recursive: true });
+  const old = (await readdir(SCREENSHOTS)).filter((file) => file.startsWith(`${story}-`) && file.endsWith(".png"));
+  await Promise.all(old.map((file) => rm(`${SCREENSHOTS}${file}`, { force: true })));
 }
 
 /** Holds, or says what was expected instead. */

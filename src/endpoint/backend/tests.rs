@@ -1,5 +1,7 @@
 //! Requests on their way to a scripted web server, and answers on their way back.
 
+mod upgrades;
+
 use http_body_util::Full;
 use hyper::StatusCode;
 use tokio::io::AsyncReadExt;
@@ -56,7 +58,8 @@ impl Server {
 
     /// Waits for a request whose head or body ends with this.
     async fn asked(&self, end: &str) -> Asked {
-        let (stream, _) = self.listener.accept().await.unwrap();
+        let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await;
+        let (stream, _) = accepted.expect("nothing was asked").unwrap();
         let mut asked = Asked { stream, text: String::new() };
         asked.read_to(end).await;
         asked
@@ -131,6 +134,9 @@ async fn text(response: Response<Body>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
+/// Long enough for anything on loopback: a test that fails must not hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
 #[tokio::test]
@@ -143,6 +149,15 @@ async fn server_is_told_where_the_browser_is_and_nothing_that_the_browser_says_o
         ("x-forwarded-port", "80"),
         ("forwarded", "for=203.0.113.9"),
         ("x-real-ip", "203.0.113.9"),
+        ("x_forwarded_for", "203.0.113.9"),
+        ("x-forwarded_proto", "http"),
+        ("x_real_ip", "203.0.113.9"),
+        ("x.client!ip", "203.0.113.9"),
+        ("proxy", "http://203.0.113.9"),
+        ("true-client-ip", "203.0.113.9"),
+        ("x-cluster-client-ip", "203.0.113.9"),
+        ("x-original-url", "/admin"),
+        ("x_rewrite_url", "/admin"),
         ("connection", "keep-alive, X-Secret"),
         ("x-secret", "1"),
         ("te", "trailers"),
@@ -349,6 +364,20 @@ async fn post_makes_what_is_known_forgotten_when_it_is_answered_and_when_the_ans
     assert!(seen(&server, &visitors, &site, Some(BOB)).await);
     asked.say("ok").await;
     assert_eq!(text(response).await, "ok");
+
+    assert!(!seen(&server, &visitors, &site, Some(NOBODY)).await);
+}
+
+#[tokio::test]
+async fn post_whose_browser_does_not_stay_makes_what_is_known_forgotten() {
+    let server = Server::start().await;
+    let (site, visitors) = (server.site(true), visitors());
+    assert!(seen(&server, &visitors, &site, Some(BOB)).await);
+
+    let answering = answer(&backend(&visitors), &site, request(Method::POST, "PHPSESSID=1"));
+    let _asked = server.asked("\r\n\r\n").await;
+    answering.abort();
+    assert!(answering.await.unwrap_err().is_cancelled());
 
     assert!(!seen(&server, &visitors, &site, Some(NOBODY)).await);
 }

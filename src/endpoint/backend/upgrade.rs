@@ -1,10 +1,11 @@
 //! The site's own WebSockets: after the 101 of its web server the two connections are one.
 
+use std::time::Duration;
+
 use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
-use hyper::StatusCode;
 use hyper::Version;
 use hyper::header;
 use hyper::header::HeaderValue;
@@ -16,10 +17,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-/// A browser that wants to speak something else than HTTP with the site.
+use crate::browser::Place;
+use crate::endpoint::Refusal;
+
+/// A browser that wants to speak WebSocket with the site.
+///
+/// Nothing else: over an `h2c` of the site's server a browser would send requests that we never see.
 pub(super) struct Wanted {
-    protocol: HeaderValue,
     browser: OnUpgrade,
+    /// The connection's place among those that are allowed, held to the end.
+    place: Option<Place>,
 }
 
 impl Wanted {
@@ -33,52 +40,69 @@ impl Wanted {
         if !asks || request.version() != Version::HTTP_11 || request.method() != Method::GET {
             return None;
         }
-        let protocol = request.headers().get(header::UPGRADE)?.clone();
-        Some(Self { protocol, browser: hyper::upgrade::on(request) })
+        if !is_websocket(request.headers()) {
+            return None;
+        }
+        let place = request.extensions_mut().remove::<Place>();
+        Some(Self { browser: hyper::upgrade::on(request), place })
     }
 
     /// Asks the web server for the same.
-    pub(super) fn dress(&self, headers: &mut HeaderMap) {
+    pub(super) fn dress(headers: &mut HeaderMap) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
 
-    /// Joins both connections if the web server agreed; its answer is then the browser's, upgrade and all.
+    /// Joins both connections after the web server's 101.
     ///
-    /// The task ends with either side, or with the edge.
+    /// The task ends with either side, with the edge, or when the connections are not free in time.
+    ///
+    /// # Errors
+    /// [`Refusal::BadGateway`] where the server switches to something else.
     pub(super) fn join<B>(
         self,
         response: &mut Response<B>,
         tasks: &TaskTracker,
         shutdown: CancellationToken,
-    ) -> Option<HeaderMap> {
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return None;
+    ) -> Result<(), Refusal> {
+        if !is_websocket(response.headers()) {
+            return Err(Refusal::BadGateway);
         }
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, response.headers().get(header::UPGRADE)?.clone());
         let server = hyper::upgrade::on(response);
-        let browser = self.browser;
+        let Self { browser, place } = self;
         tasks.spawn(async move {
             tokio::select! {
                 () = carry(browser, server) => {}
                 () = shutdown.cancelled() => {}
             }
+            drop(place);
         });
-        Some(headers)
+        Ok(())
     }
 }
 
+/// Whether the one protocol that is named is WebSocket (RFC 6455 §4.1).
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let first = protocols.next();
+    protocols.next().is_none()
+        && first.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
 async fn carry(browser: OnUpgrade, server: OnUpgrade) {
-    let joined: hyper::Result<(Upgraded, Upgraded)> =
-        async { Ok((browser.await?, server.await?)) }.await;
+    let both = async { Ok((browser.await?, server.await?)) };
+    let joined: Result<hyper::Result<(Upgraded, Upgraded)>, _> =
+        tokio::time::timeout(COMPLETION, both).await;
     match joined {
-        Ok((browser, server)) => {
+        Ok(Ok((browser, server))) => {
             let (mut browser, mut server) = (TokioIo::new(browser), TokioIo::new(server));
             // Either side may end as it likes; there is nobody left to tell.
             copy_bidirectional(&mut browser, &mut server).await.ok();
         }
-        Err(error) => debug!(%error, "an upgrade to the site was not completed"),
+        Ok(Err(error)) => debug!(%error, "an upgrade to the site was not completed"),
+        Err(_) => debug!("an upgrade to the site was not completed in time"),
     }
 }
+
+/// How long both connections may take to be free of HTTP: the browser's has the 101 to read.
+const COMPLETION: Duration = Duration::from_secs(10);

@@ -1,5 +1,9 @@
 //! Asking a scripted CMS who a visitor is.
 
+mod browsers;
+
+use std::net::Ipv4Addr;
+
 use tokio::io::AsyncBufReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
@@ -91,25 +95,35 @@ impl Asked {
 const BOB: &str = r#"{"authenticated":true,"username":"bob","nick":"Bob B.","groups":["Registered"],"session_id":"s1","more":1}"#;
 const NOBODY: &str = r#"{"authenticated":false}"#;
 
+const FIREFOX: &str = "Firefox";
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
 fn whois(settings: Settings) -> Arc<Whois> {
     Arc::new(Whois::new(settings, Client::new(&outbound::Settings::default())))
 }
 
+type Asking = tokio::task::JoinHandle<Result<Option<Member>, Error>>;
+
 /// Asks about a request with this `cookie` field, in a task of its own.
-fn ask(
+fn ask(whois: &Arc<Whois>, site: &Arc<Site>, cookie: &str, freshness: Freshness) -> Asking {
+    ask_for((FIREFOX, ADDRESS), whois, site, cookie, freshness)
+}
+
+/// The same for a browser of this name, at this address.
+fn ask_for(
+    (agent, address): (&str, IpAddr),
     whois: &Arc<Whois>,
     site: &Arc<Site>,
     cookie: &str,
     freshness: Freshness,
-) -> tokio::task::JoinHandle<Result<Option<Member>, Error>> {
+) -> Asking {
     let (whois, site) = (Arc::clone(whois), Arc::clone(site));
     let mut headers = HeaderMap::new();
     headers.insert(header::COOKIE, cookie.parse().unwrap());
-    headers.insert(header::USER_AGENT, "Firefox".parse().unwrap());
+    headers.insert(header::USER_AGENT, agent.parse().unwrap());
     tokio::spawn(async move {
         let Some(Session::Whois(settings)) = &site.session else { panic!("no whois") };
         let cookies = Cookies::of(&headers);
-        let address = IpAddr::from([192, 0, 2, 7]);
         whois
             .ask(
                 &Question { site: &site, settings, cookies: &cookies, headers: &headers, address },
@@ -370,21 +384,6 @@ async fn site_that_is_silent_is_unavailable() {
 
     assert_eq!(asking.await.unwrap(), Err(Error::Unavailable));
     drop(silent);
-}
-
-#[tokio::test]
-async fn questions_beyond_the_bound_are_refused() {
-    let mut cms = Cms::start().await;
-    let (whois, site) =
-        (whois(Settings { waiting: NonZeroUsize::MIN, ..Settings::default() }), cms.site());
-    let first = ask(&whois, &site, "PHPSESSID=1", Freshness::NewSession);
-    let asked = cms.asked().await;
-
-    let second = ask(&whois, &site, "PHPSESSID=2", Freshness::NewSession).await.unwrap();
-
-    assert_eq!(second, Err(Error::Unavailable));
-    asked.say_bob().await;
-    assert_eq!(name(first.await.unwrap()), "bob");
 }
 
 #[tokio::test]
