@@ -13,11 +13,14 @@ use tokio::io::AsyncBufReadExt;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
+use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::process::ChildStderr;
 use tokio::process::Command;
 use tokio::time::timeout;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const SITE: &str = "[[site]]\nhosts = ['www.example.org']\nwithout_session = 'refuse'\n\
     [site.registered]\ndomain = 'xmpp.example.org'\nupstream = '127.0.0.1:1'\nsecret = 'a ticket secret of the tests'\n\
@@ -175,6 +178,37 @@ async fn the_log_is_json_where_that_is_wanted_and_holds_no_secret_at_any_level()
     for secret in ["THE-COOKIE", "ANOTHER-COOKIE", "a ticket secret"] {
         assert!(!said.contains(secret), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_session_is_one_line_of_the_log_with_who_how_from_where_and_why_it_ended() {
+    let folder = folder_with(&format!(
+        "[log]\nformat = 'json'\n[upstream]\nhold = '10ms'\n[listen]\nhttps = []\nhttp = ['127.0.0.1:0']\n{SITE}"
+    ));
+    let mut child = vestibule(&folder, "run").stderr(Stdio::piped()).spawn().unwrap();
+    let (said, mut log) = said_until_it_listens(&mut child).await;
+    let listening: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let address = listening["fields"]["address"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let mut request = "ws://www.example.org/xmpp-websocket".into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("origin", "https://www.example.org".parse().unwrap());
+    headers.insert("sec-websocket-protocol", "xmpp".parse().unwrap());
+
+    let connection = TcpStream::connect(address).await.unwrap();
+    let (mut socket, _) = client_async(request, connection).await.unwrap();
+    socket.close(None).await.unwrap();
+    let mut line = String::new();
+    timeout(PATIENCE, log.read_line(&mut line)).await.unwrap().unwrap();
+
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let fields = &event["fields"];
+    assert_eq!(event["level"], "INFO");
+    assert_eq!(fields["message"], "session ended");
+    assert_eq!(fields["site"], "www.example.org");
+    assert_eq!(fields["visitor"], "nobody");
+    assert_eq!(fields["transport"], "websocket");
+    assert_eq!(fields["address"], "127.0.0.1");
+    assert_eq!(fields["reason"], "the browser left");
 }
 
 /// A folder with this `proxy.toml`.
