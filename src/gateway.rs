@@ -8,19 +8,24 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::info;
+use tracing::warn;
 
 use crate::config::Config;
 use crate::endpoint::Edge;
 use crate::endpoint::backend::Backend;
 use crate::outbound;
-use crate::server::accept::{self, Listener, accept, drained};
+use crate::server::accept;
+use crate::server::accept::Listener;
+use crate::server::accept::accept;
+use crate::server::accept::drained;
 use crate::server::router::Router;
 use crate::session::bosh::Sessions;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::upstream::login::Gate;
-use crate::visitor::{Visitors, guest};
+use crate::visitor::Visitors;
+use crate::visitor::guest;
 
 /// A gateway that is bound to its addresses and not yet serving.
 #[derive(Debug)]

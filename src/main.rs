@@ -1,15 +1,21 @@
 //! The command line: arguments, `proxy.toml`, logging, run until a signal, exit code.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use clap::Parser;
+use clap::Subcommand;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
 use tracing_subscriber::EnvFilter;
 use vestibule::config::Config;
-use vestibule::config::log::{Format, Log};
+use vestibule::config::log::Format;
+use vestibule::config::log::Log;
 use vestibule::gateway::Gateway;
 
 /// The edge between the web and an XMPP server: a visitor of a site is already signed in to its chat.

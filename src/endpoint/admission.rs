@@ -5,18 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::endpoint::Edge;
 use crate::outbound;
 use crate::pass::Pass;
-use crate::protocol::jid::{Domain, Jid, Localpart};
+use crate::protocol::jid::Domain;
+use crate::protocol::jid::Jid;
+use crate::protocol::jid::Localpart;
 use crate::protocol::login::Goal;
-use crate::protocol::welcome::{Resumable, Who};
-use crate::site::{Site, XmppDomain};
-use crate::upstream::login::{Stream, Target};
-use crate::visitor::{self, Freshness, Seen, Visitor};
+use crate::protocol::welcome::Resumable;
+use crate::protocol::welcome::Who;
+use crate::site::Site;
+use crate::site::XmppDomain;
+use crate::upstream::login::Stream;
+use crate::upstream::login::Target;
+use crate::visitor;
+use crate::visitor::Freshness;
+use crate::visitor::Seen;
+use crate::visitor::Visitor;
 
 /// A visitor who is signed in upstream.
 #[derive(Debug)]

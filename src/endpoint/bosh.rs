@@ -5,16 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
+use http_body_util::LengthLimitError;
+use http_body_util::Limited;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header;
+use hyper::header::HeaderMap;
+use hyper::header::HeaderValue;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::endpoint::admission::{Admitted, NotAdmitted, admit};
-use crate::endpoint::{Body as HttpBody, Edge, Refusal, own_domain, whole};
-use crate::origin::{self, Allowed};
+use crate::endpoint::Body as HttpBody;
+use crate::endpoint::Edge;
+use crate::endpoint::Refusal;
+use crate::endpoint::admission::Admitted;
+use crate::endpoint::admission::NotAdmitted;
+use crate::endpoint::admission::admit;
+use crate::endpoint::own_domain;
+use crate::endpoint::whole;
+use crate::origin;
+use crate::origin::Allowed;
 use crate::protocol::bosh::answer;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::condition::Condition;
@@ -25,7 +39,9 @@ use crate::session::Subject;
 use crate::session::bosh::Hall;
 use crate::session::registry::Owner;
 use crate::site::Site;
-use crate::visitor::{self, Freshness, Visitors};
+use crate::visitor;
+use crate::visitor::Freshness;
+use crate::visitor::Visitors;
 
 /// Answers a request to `/http-bind`, which may be held for a minute.
 ///

@@ -10,10 +10,16 @@ pub mod websocket;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::header;
+use hyper::header::HeaderMap;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
 use hyper::http::uri::Authority;
-use hyper::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +28,8 @@ use crate::pass::ticket;
 use crate::protocol::jid::Domain;
 use crate::session;
 use crate::session::registry;
-use crate::site::{Site, Sites};
+use crate::site::Site;
+use crate::site::Sites;
 use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 

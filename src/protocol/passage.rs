@@ -27,7 +27,8 @@ const BESIDE_STANZAS: &[&str] = &[namespace::STREAM_MANAGEMENT, "urn:xmpp:csi:0"
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::xml::check::{Limits, check};
+    use crate::protocol::xml::check::Limits;
+    use crate::protocol::xml::check::check;
 
     fn passes(text: &str) -> bool {
         is_open_to(&check(text.as_bytes(), &Limits::default()).unwrap(), text.as_bytes())

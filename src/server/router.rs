@@ -3,13 +3,29 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response};
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Body as _;
+use hyper::body::Incoming;
+use hyper::header;
+use hyper::header::HeaderMap;
+use hyper::header::HeaderValue;
 use tracing::debug;
 
-use crate::endpoint::{Body, Edge, Refusal, bosh, host, host_meta, prebind, websocket, whole};
-use crate::server::forwarded::{Neighbour, Proxy, Source, source};
+use crate::endpoint::Body;
+use crate::endpoint::Edge;
+use crate::endpoint::Refusal;
+use crate::endpoint::bosh;
+use crate::endpoint::host;
+use crate::endpoint::host_meta;
+use crate::endpoint::prebind;
+use crate::endpoint::websocket;
+use crate::endpoint::whole;
+use crate::server::forwarded::Neighbour;
+use crate::server::forwarded::Proxy;
+use crate::server::forwarded::Source;
+use crate::server::forwarded::source;
 use crate::site::Site;
 use crate::site::settings::Checked;
 

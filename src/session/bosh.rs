@@ -7,21 +7,32 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::protocol::bosh::body::Body;
-use crate::protocol::bosh::event::{Opening, RequestId};
+use crate::protocol::bosh::event::Opening;
+use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session as Machine;
 use crate::protocol::bosh::settings::Settings;
 use crate::protocol::bosh::window::Rid;
 use crate::protocol::jid::Domain;
-use crate::protocol::welcome::{self, Resumable, Welcome, Who};
+use crate::protocol::welcome;
+use crate::protocol::welcome::Resumable;
+use crate::protocol::welcome::Welcome;
+use crate::protocol::welcome::Who;
 use crate::session::Subject;
-use crate::session::bosh::task::{Login, Task};
-use crate::session::registry::{Error, Most, Owner, Place, Registry, Sid};
+use crate::session::bosh::task::Login;
+use crate::session::bosh::task::Task;
+use crate::session::registry::Error;
+use crate::session::registry::Most;
+use crate::session::registry::Owner;
+use crate::session::registry::Place;
+use crate::session::registry::Registry;
+use crate::session::registry::Sid;
 use crate::upstream;
 
 /// A request, and where its answer goes.

@@ -4,18 +4,29 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
 
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::browser::Browser;
 use crate::protocol::stream_error::StreamError;
-use crate::protocol::websocket::frame::{self, Frame, Reader};
-use crate::protocol::websocket::framing::{self, Message};
+use crate::protocol::websocket::frame;
+use crate::protocol::websocket::frame::Frame;
+use crate::protocol::websocket::frame::Reader;
+use crate::protocol::websocket::framing;
+use crate::protocol::websocket::framing::Message;
 use crate::protocol::xml::check::Limits;
-use crate::protocol::xml::splitter::{self, Piece, Splitter};
+use crate::protocol::xml::splitter;
+use crate::protocol::xml::splitter::Piece;
+use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
 
 /// Both ends of a session whose browser has seen the features behind its login.

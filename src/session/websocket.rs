@@ -1,6 +1,7 @@
 //! A WebSocket session from the 101 on: the browser's login is answered here, then the relay begins.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,22 +10,39 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
+use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::browser::{Browser, Place};
+use crate::browser::Browser;
+use crate::browser::Place;
 use crate::protocol::jid::Domain;
 use crate::protocol::stream_error::StreamError;
-use crate::protocol::websocket::frame::{self, Frame, Reader};
+use crate::protocol::websocket::frame;
+use crate::protocol::websocket::frame::Frame;
+use crate::protocol::websocket::frame::Reader;
 use crate::protocol::websocket::framing;
-use crate::protocol::welcome::{self, Reply, Resumable, Welcome, Who};
-use crate::protocol::xml::check::{self, Kind, Limits};
+use crate::protocol::welcome;
+use crate::protocol::welcome::Reply;
+use crate::protocol::welcome::Resumable;
+use crate::protocol::welcome::Welcome;
+use crate::protocol::welcome::Who;
+use crate::protocol::xml::check;
+use crate::protocol::xml::check::Kind;
+use crate::protocol::xml::check::Limits;
 use crate::protocol::xml::element::Element;
 use crate::session::Subject;
-use crate::session::relay::{Ahead, End, Heard, Relay, farewell};
+use crate::session::relay::Ahead;
+use crate::session::relay::End;
+use crate::session::relay::Heard;
+use crate::session::relay::Relay;
+use crate::session::relay::farewell;
 use crate::upstream;
 
 /// `[websocket]` of proxy.toml.
@@ -368,9 +386,11 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::IpAddr;
+    use std::net::Ipv4Addr;
 
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::protocol::xml::splitter::Splitter;

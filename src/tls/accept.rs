@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 
 use crate::tls::stream::Stream;
 

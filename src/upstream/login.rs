@@ -1,20 +1,30 @@
 //! Signing a visitor in: dial, two flights, and once more while the browser can be held.
 
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+use std::time::SystemTime;
 
 use aws_lc_rs::rand;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{debug, warn};
+use tokio::time::Instant;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use tokio::time::timeout_at;
+use tracing::debug;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::pass::Pass;
-use crate::protocol::jid::{Domain, Jid};
-use crate::protocol::login::{self, Goal, Login, Step};
+use crate::protocol::jid::Domain;
+use crate::protocol::jid::Jid;
+use crate::protocol::login;
+use crate::protocol::login::Goal;
+use crate::protocol::login::Login;
+use crate::protocol::login::Step;
 use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter::Splitter;
 use crate::secret::Secret;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::protocol::bosh::body::{Body, Version};
+use crate::protocol::bosh::body::Body;
+use crate::protocol::bosh::body::Version;
 use crate::protocol::bosh::condition::Condition;
 use crate::protocol::bosh::settings::Settings;
 use crate::protocol::xml::element::escape;

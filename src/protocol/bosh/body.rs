@@ -6,7 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::protocol::bosh::payload;
-use crate::protocol::bosh::payload::{Payload, tag_end};
+use crate::protocol::bosh::payload::Payload;
+use crate::protocol::bosh::payload::tag_end;
 use crate::protocol::bosh::window::Rid;
 use crate::protocol::xml::check;
 

@@ -1,6 +1,7 @@
 //! Whether the browser is still there: how long it may have no request here (XEP-0124 §10).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::settings::Settings;

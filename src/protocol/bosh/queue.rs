@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::protocol::bosh::answer::{CLOSE, EMPTY, OPEN};
+use crate::protocol::bosh::answer::CLOSE;
+use crate::protocol::bosh::answer::EMPTY;
+use crate::protocol::bosh::answer::OPEN;
 use crate::protocol::xml::splitter::Cut;
 
 /// Bytes for the browser, in order; no allocation while there are none.

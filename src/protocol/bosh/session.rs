@@ -5,17 +5,25 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::protocol::bosh::answer::{self, Terms};
-use crate::protocol::bosh::body::{Body, Kind};
+use crate::protocol::bosh::answer;
+use crate::protocol::bosh::answer::Terms;
+use crate::protocol::bosh::body::Body;
+use crate::protocol::bosh::body::Kind;
 use crate::protocol::bosh::condition::Condition;
 use crate::protocol::bosh::end::End;
-use crate::protocol::bosh::event::{Action, Event, Opening, RequestId};
+use crate::protocol::bosh::event::Action;
+use crate::protocol::bosh::event::Event;
+use crate::protocol::bosh::event::Opening;
+use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::inbox::Inbox;
 use crate::protocol::bosh::presence::Presence;
 use crate::protocol::bosh::queue::Queue;
-use crate::protocol::bosh::recent::{Fate, Recent};
+use crate::protocol::bosh::recent::Fate;
+use crate::protocol::bosh::recent::Recent;
 use crate::protocol::bosh::settings::Settings;
-use crate::protocol::bosh::window::{Place, Rid, Window};
+use crate::protocol::bosh::window::Place;
+use crate::protocol::bosh::window::Rid;
+use crate::protocol::bosh::window::Window;
 
 /// A session between one browser and one stream of upstream.
 ///

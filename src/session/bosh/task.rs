@@ -3,24 +3,34 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::Context;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::bosh::end::End;
-use crate::protocol::bosh::event::{Action, Event, RequestId};
+use crate::protocol::bosh::event::Action;
+use crate::protocol::bosh::event::Event;
+use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session as Machine;
-use crate::protocol::welcome::{self, Reply, Welcome};
+use crate::protocol::welcome;
+use crate::protocol::welcome::Reply;
+use crate::protocol::welcome::Welcome;
 use crate::protocol::xml::element::Element;
-use crate::protocol::xml::splitter::{Piece, Splitter};
+use crate::protocol::xml::splitter::Piece;
+use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
-use crate::session::bosh::{Post, Reserved};
+use crate::session::bosh::Post;
+use crate::session::bosh::Reserved;
 use crate::session::registry::Place;
 use crate::upstream;
 
@@ -295,14 +305,17 @@ mod tests {
     use std::time::Instant as StdInstant;
 
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::net::TcpListener;
+    use tokio::net::TcpSocket;
 
     use super::*;
     use crate::protocol::bosh::body::Body;
     use crate::protocol::bosh::settings::Settings;
     use crate::protocol::bosh::window::Rid;
     use crate::protocol::xml::check::Limits;
-    use crate::session::registry::{Most, Owner, Registry};
+    use crate::session::registry::Most;
+    use crate::session::registry::Owner;
+    use crate::session::registry::Registry;
 
     /// Both ends of a connection whose buffers take far less than a large stanza.
     async fn narrow() -> (TcpStream, TcpStream) {

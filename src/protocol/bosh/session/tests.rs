@@ -1,10 +1,14 @@
 //! The session in virtual time: a scene that the tests of its folder play in.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::end::End;
-use crate::protocol::bosh::event::{Action, Event, Opening, RequestId};
+use crate::protocol::bosh::event::Action;
+use crate::protocol::bosh::event::Event;
+use crate::protocol::bosh::event::Opening;
+use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session;
 use crate::protocol::bosh::settings::Settings;
 use crate::protocol::bosh::window::Rid;
@@ -35,7 +39,11 @@ enum Done {
     Over(End),
 }
 
-use Done::{Answered, Login, Over, Restart, Sent};
+use Done::Answered;
+use Done::Login;
+use Done::Over;
+use Done::Restart;
+use Done::Sent;
 
 impl Scene {
     /// A prebound session whose browser is to begin with rid 1.

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::protocol::bosh::body::Body;
-use crate::protocol::bosh::event::{Action, Event, RequestId};
+use crate::protocol::bosh::event::Action;
+use crate::protocol::bosh::event::Event;
+use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session;
 use crate::protocol::bosh::settings::Settings;
 use crate::protocol::bosh::window::Rid;
