@@ -92,6 +92,9 @@ pub enum End {
     /// Upstream sent what cannot be cut.
     #[error("{0}")]
     BadUpstream(splitter::Error),
+    /// The visitor could not be signed in while the browser was held.
+    #[error("the server or the site did not answer")]
+    Unavailable,
     /// The edge is going down.
     #[error("the edge is going down")]
     ShutDown,
@@ -171,7 +174,7 @@ impl Relay {
             End::BrowserLeft | End::BrowserSilent => {
                 frame::write_close(frame::NORMAL, &mut self.to_browser);
             }
-            End::UpstreamLost | End::BadUpstream(_) | End::ShutDown => {
+            End::UpstreamLost | End::BadUpstream(_) | End::Unavailable | End::ShutDown => {
                 framing::write_stream_error(StreamError::SystemShutdown, &mut self.to_browser);
             }
         }

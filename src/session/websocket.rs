@@ -235,7 +235,7 @@ impl Hall {
             Entry::Denied { domain } => (Who::Nobody, domain),
             Entry::Unavailable { domain } => {
                 self.open(domain).await?;
-                return Err(End::BadStream(StreamError::SystemShutdown));
+                return Err(End::Unavailable);
             }
         };
         self.open(domain).await?;
@@ -340,7 +340,11 @@ impl Hall {
     async fn end(mut self, end: &End, domain: &Domain) {
         match end {
             End::BadStream(error) => self.end_stream(*error, domain),
-            End::ShutDown | End::UpstreamLost | End::UpstreamClosed | End::BadUpstream(_) => {
+            End::Unavailable
+            | End::ShutDown
+            | End::UpstreamLost
+            | End::UpstreamClosed
+            | End::BadUpstream(_) => {
                 self.end_stream(StreamError::SystemShutdown, domain);
             }
             End::BrowserClosed => framing::write_close(&mut self.out),

@@ -70,6 +70,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// More browsers wait for a sign-in than may.
+    #[error("{0} browsers wait for a sign-in, which is the most")]
+    Crowded(usize),
     /// A step took longer than its deadline.
     #[error("the XMPP server does not answer within {0:?}")]
     Late(Duration),
@@ -94,6 +97,7 @@ pub enum Error {
 pub struct Gate {
     settings: Settings,
     under_way: Semaphore,
+    waiting: Semaphore,
 }
 
 impl Gate {
@@ -101,7 +105,8 @@ impl Gate {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let under_way = Semaphore::new(settings.sign_ins);
-        Self { settings, under_way }
+        let waiting = Semaphore::new(settings.waiting);
+        Self { settings, under_way, waiting }
     }
 
     /// The bounds.
@@ -114,13 +119,15 @@ impl Gate {
     /// is our trouble, never the visitor's.
     ///
     /// # Errors
-    /// The last failure, when `hold` is over.
+    /// The last failure, when `hold` is over; [`Error::Crowded`] at once.
     pub async fn sign_in(
         &self,
         target: &Target,
         goal: &Goal,
         hold: Duration,
     ) -> Result<Stream, Error> {
+        let crowded = |_| Error::Crowded(self.settings.waiting);
+        let _place = self.waiting.try_acquire().map_err(crowded)?;
         let end = Instant::now() + hold;
         let mut pause = FIRST_PAUSE;
         let mut last = None;
@@ -227,3 +234,36 @@ fn report(target: &Target, error: &Error) {
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// A server that restarts is noticed within this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn at_the_bound_on_waiting_browsers_another_is_refused_at_once() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            address: silent.local_addr().unwrap().to_string(),
+            domain: Domain::parse("xmpp.test").unwrap(),
+            pass: Pass::Anonymous,
+            expected: None,
+        };
+        let gate = Arc::new(Gate::new(Settings { waiting: 1, ..Settings::default() }));
+        let (first_gate, first_target) = (gate.clone(), target.clone());
+        let hold = Duration::from_secs(3600);
+        let first =
+            tokio::spawn(
+                async move { first_gate.sign_in(&first_target, &Goal::Features, hold).await },
+            );
+        let _under_way = silent.accept().await.unwrap();
+
+        let second = gate.sign_in(&target, &Goal::Features, hold).await;
+
+        assert!(matches!(second, Err(Error::Crowded(1))), "{second:?}");
+        first.abort();
+    }
+}

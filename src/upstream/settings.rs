@@ -22,6 +22,8 @@ pub struct Settings {
     pub hold: Duration,
     /// Sign-ins under way at once, over all servers; more wait for their turn, within their hold.
     pub sign_ins: usize,
+    /// Browsers that are held for a sign-in at once, those under way included; more are told at once to come back.
+    pub waiting: usize,
     /// The largest stanza that is taken from a server; a larger one ends the stream.
     pub stanza: ByteSize,
 }
@@ -33,6 +35,7 @@ impl Default for Settings {
             sign_in: Duration::from_secs(10),
             hold: Duration::from_secs(10),
             sign_ins: 64,
+            waiting: 2048,
             stanza: ByteSize::mib(4),
         }
     }
