@@ -143,7 +143,8 @@ impl Gateway {
     /// Serves until `shutdown` completes, then lets everybody leave in order.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let edge = self.router.edge().clone();
-        let room = Arc::new(Semaphore::new(self.http.connections));
+        let room =
+            Arc::new(Semaphore::new(self.http.connections.get().min(Semaphore::MAX_PERMITS)));
         for listener in self.listeners {
             info!(address = listener.address(), "listening");
             edge.tasks.spawn(accept(

@@ -78,6 +78,10 @@ fn run(path: &Path) -> ExitCode {
         return EX_CONFIG.into();
     }
     start_log(&config.settings.log);
+    // Each session has two files open, and Debian lets a process begin with 1024.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ use crate::tls;
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Connections of browsers at once, sessions over WebSocket included; more wait unaccepted.
-    pub connections: usize,
+    pub connections: NonZeroUsize,
     /// How long a TLS handshake may take.
     #[serde(with = "humantime_serde")]
     pub handshake: Duration,
@@ -62,7 +63,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connections: 9000,
+            connections: CONNECTIONS,
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(20),
             header_fields: 100,
@@ -327,6 +328,8 @@ pub async fn drained(router: &Router, grace: Duration) {
     }
 }
 
+/// Two file descriptors each, below the 20,000 that a process commonly may have.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(8999);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What is read ahead of one HTTP/1.1 connection, and so the most that its header may have, in bytes.

@@ -1,6 +1,7 @@
 //! Signing a visitor in: dial, two flights, and once more while the browser can be held.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -104,8 +105,8 @@ impl Gate {
     /// A gate with these bounds.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let under_way = Semaphore::new(settings.sign_ins);
-        let waiting = Semaphore::new(settings.waiting);
+        let room = |bound: NonZeroUsize| Semaphore::new(bound.get().min(Semaphore::MAX_PERMITS));
+        let (under_way, waiting) = (room(settings.sign_ins), room(settings.waiting));
         Self { settings, under_way, waiting }
     }
 
@@ -126,7 +127,7 @@ impl Gate {
         goal: &Goal,
         hold: Duration,
     ) -> Result<Stream, Error> {
-        let crowded = |_| Error::Crowded(self.settings.waiting);
+        let crowded = |_| Error::Crowded(self.settings.waiting.get());
         let _place = self.waiting.try_acquire().map_err(crowded)?;
         let end = Instant::now() + hold;
         let mut pause = FIRST_PAUSE;
@@ -252,7 +253,8 @@ mod tests {
             pass: Pass::Anonymous,
             expected: None,
         };
-        let gate = Arc::new(Gate::new(Settings { waiting: 1, ..Settings::default() }));
+        let gate =
+            Arc::new(Gate::new(Settings { waiting: NonZeroUsize::MIN, ..Settings::default() }));
         let (first_gate, first_target) = (gate.clone(), target.clone());
         let hold = Duration::from_secs(3600);
         let first =

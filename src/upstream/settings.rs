@@ -1,5 +1,6 @@
 //! `[upstream]` of proxy.toml.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -21,9 +22,9 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub hold: Duration,
     /// Sign-ins under way at once, over all servers; more wait for their turn, within their hold.
-    pub sign_ins: usize,
+    pub sign_ins: NonZeroUsize,
     /// Browsers that are held for a sign-in at once, those under way included; more are told at once to come back.
-    pub waiting: usize,
+    pub waiting: NonZeroUsize,
     /// The largest stanza that is taken from a server; a larger one ends the stream.
     pub stanza: ByteSize,
 }
@@ -34,9 +35,12 @@ impl Default for Settings {
             connect: Duration::from_secs(5),
             sign_in: Duration::from_secs(10),
             hold: Duration::from_secs(10),
-            sign_ins: 64,
-            waiting: 2048,
+            sign_ins: SIGN_INS,
+            waiting: WAITING,
             stanza: ByteSize::mib(4),
         }
     }
 }
+
+const SIGN_INS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+const WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2047);
