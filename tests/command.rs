@@ -197,6 +197,7 @@ async fn a_session_is_one_line_of_the_log_with_who_how_from_where_and_why_it_end
     let connection = TcpStream::connect(address).await.unwrap();
     let (mut socket, _) = client_async(request, connection).await.unwrap();
     socket.close(None).await.unwrap();
+    drop(socket);
     let mut line = String::new();
     timeout(PATIENCE, log.read_line(&mut line)).await.unwrap().unwrap();
 
