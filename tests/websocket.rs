@@ -342,6 +342,21 @@ async fn when_the_server_goes_the_browser_is_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_server_that_goes_during_the_browsers_login_is_told_before_the_features_behind_it() {
+    let mut prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    bob.open_stream("xmpp.localhost").await;
+
+    prosody.stop().await;
+    bob.auth("EXTERNAL", "bob@xmpp.localhost").await;
+    let (open, error) = bob.open_stream("xmpp.localhost").await;
+
+    assert!(open.starts_with("<open "), "{open}");
+    assert!(error.contains("stream:error") && error.contains("system-shutdown"), "{error}");
+}
+
+#[tokio::test]
 async fn while_the_server_is_down_an_upgrade_is_held_and_goes_on_when_it_is_back() {
     let mut prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;

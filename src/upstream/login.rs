@@ -263,7 +263,8 @@ mod tests {
             );
         let _under_way = silent.accept().await.unwrap();
 
-        let second = gate.sign_in(&target, &Goal::Features, hold).await;
+        let second = timeout(Duration::from_secs(30), gate.sign_in(&target, &Goal::Features, hold));
+        let second = second.await.expect("it is not held");
 
         assert!(matches!(second, Err(Error::Crowded(1))), "{second:?}");
         first.abort();
