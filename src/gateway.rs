@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::config::Config;
 use crate::endpoint::Edge;
 use crate::endpoint::backend::Backend;
+use crate::metrics::Metrics;
 use crate::outbound;
 use crate::server::accept;
 use crate::server::accept::Listener;
@@ -102,6 +103,7 @@ impl Gateway {
         let guests = guest::Key::load(&settings.guests)?;
         let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let metrics = Arc::new(Metrics::new());
         let edge = Edge {
             sites,
             backend: Backend::new(
@@ -111,15 +113,17 @@ impl Gateway {
                 shutdown.clone(),
             ),
             visitors,
-            gate: Gate::new(settings.upstream),
+            gate: Gate::new(settings.upstream, metrics.clone()),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),
             bosh: Sessions::new(
                 settings.bosh,
                 settings.guests.per_address,
+                metrics.clone(),
                 tasks.clone(),
                 shutdown.clone(),
             ),
+            metrics,
             prebind: settings.prebind,
             tasks,
             shutdown,

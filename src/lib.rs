@@ -12,6 +12,10 @@ pub mod scratch;
 
 pub mod secret;
 
+pub mod metrics;
+
+pub mod share;
+
 pub mod protocol;
 
 pub mod tls;

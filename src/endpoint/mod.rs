@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::backend::Backend;
+use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
 use crate::session;
@@ -39,6 +40,8 @@ pub type Body = crate::outbound::Body;
 /// What every endpoint stands on.
 #[derive(Debug)]
 pub struct Edge {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// The websites.
     pub sites: Sites,
     /// What tells their visitors apart.

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Bound;
+use crate::metrics::Metrics;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::event::Opening;
 use crate::protocol::bosh::event::RequestId;
@@ -47,6 +49,7 @@ pub struct Post {
 pub struct Sessions {
     settings: Settings,
     registry: Arc<Registry<Post>>,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -77,11 +80,12 @@ impl Sessions {
     pub fn new(
         settings: Settings,
         guests: usize,
+        metrics: Arc<Metrics>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
         let registry = Arc::new(Registry::new(Most { sessions: settings.sessions, guests }));
-        Self { settings, registry, tasks, shutdown }
+        Self { settings, registry, metrics, tasks, shutdown }
     }
 
     /// Their settings.
@@ -96,7 +100,7 @@ impl Sessions {
     /// # Errors
     /// When there is none.
     pub fn check_room(&self, guest: Option<IpAddr>) -> Result<(), Error> {
-        self.registry.check_room(guest)
+        self.registry.check_room(guest).inspect_err(|error| self.count(*error))
     }
 
     /// Takes a place for a session of `owner`, who is at `address`.
@@ -104,7 +108,8 @@ impl Sessions {
     /// # Errors
     /// When there is no room.
     pub fn reserve(&self, owner: Owner, address: IpAddr) -> Result<Reserved, Error> {
-        let (place, posts) = self.registry.enter(owner, address)?;
+        let entered = self.registry.enter(owner, address);
+        let (place, posts) = entered.inspect_err(|error| self.count(*error))?;
         Ok(Reserved { place, posts })
     }
 
@@ -165,6 +170,14 @@ impl Sessions {
         mailbox.send(Post { body, reply }).await.ok()?;
         drop(mailbox);
         answer.await.ok()
+    }
+
+    fn count(&self, error: Error) {
+        match error {
+            Error::Full(_) => self.metrics.reached(Bound::Sessions),
+            Error::TooManyGuests(_) => self.metrics.reached(Bound::GuestsPerAddress),
+            Error::Random => {}
+        }
     }
 
     fn spawn(&self, task: Task, subject: Subject) {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -15,6 +14,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::share::network;
 use crate::visitor::Visitor;
 
 /// The name of a session: 144 random bits, for in a session without a cookie it is all that a browser shows.
@@ -204,19 +204,6 @@ impl<M> Sessions<M> {
             if *guests == 0 {
                 self.guests.remove(&network);
             }
-        }
-    }
-}
-
-/// What counts as one address: that of IPv4, or the 64 bits that a household has of IPv6.
-///
-/// None for our own machine: there a reverse proxy stands for everybody, as long as its word is not believed.
-fn network(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        own if own.is_loopback() => None,
-        IpAddr::V4(address) => Some(IpAddr::V4(address)),
-        IpAddr::V6(address) => {
-            Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))))
         }
     }
 }

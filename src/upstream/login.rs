@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -19,6 +20,9 @@ use tracing::debug;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use crate::metrics::Bound;
+use crate::metrics::Metrics;
+use crate::metrics::SignIn;
 use crate::pass::Pass;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;
@@ -93,10 +97,23 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What is counted.
+    fn outcome(&self) -> SignIn {
+        match self {
+            Self::Dial { .. } => SignIn::Unreachable,
+            Self::Crowded(_) | Self::Late(_) => SignIn::Late,
+            Self::Login(login::Error::Refused { .. }) => SignIn::Refused,
+            Self::Broken(_) | Self::Login(_) | Self::WrongJid { .. } => SignIn::Broken,
+        }
+    }
+}
+
 /// The way to the servers, with a bound on how many go it at once.
 #[derive(Debug)]
 pub struct Gate {
     settings: Settings,
+    metrics: Arc<Metrics>,
     under_way: Semaphore,
     waiting: Semaphore,
 }
@@ -104,10 +121,10 @@ pub struct Gate {
 impl Gate {
     /// A gate with these bounds.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let room = |bound: NonZeroUsize| Semaphore::new(bound.get().min(Semaphore::MAX_PERMITS));
         let (under_way, waiting) = (room(settings.sign_ins), room(settings.waiting));
-        Self { settings, under_way, waiting }
+        Self { settings, metrics, under_way, waiting }
     }
 
     /// The bounds.
@@ -127,8 +144,12 @@ impl Gate {
         goal: &Goal,
         hold: Duration,
     ) -> Result<Stream, Error> {
-        let crowded = |_| Error::Crowded(self.settings.waiting.get());
+        let crowded = |_| {
+            self.metrics.reached(Bound::SignInsWaiting);
+            Error::Crowded(self.settings.waiting.get())
+        };
         let _place = self.waiting.try_acquire().map_err(crowded)?;
+        let _held = self.metrics.held();
         let end = Instant::now() + hold;
         let mut pause = FIRST_PAUSE;
         let mut last = None;
@@ -152,6 +173,14 @@ impl Gate {
     async fn try_once(&self, target: &Target, goal: &Goal) -> Result<Stream, Error> {
         // The semaphore is never closed.
         let _permit = self.under_way.acquire().await;
+        let begun = Instant::now();
+        let tried = self.dial_and_log_in(target, goal).await;
+        let outcome = tried.as_ref().map_or_else(Error::outcome, |_| SignIn::Done);
+        self.metrics.signed_in(&target.address, outcome, begun.elapsed());
+        tried
+    }
+
+    async fn dial_and_log_in(&self, target: &Target, goal: &Goal) -> Result<Stream, Error> {
         let Settings { connect, sign_in, .. } = self.settings;
         let socket =
             timeout(connect, dial(&target.address)).await.map_err(|_| Error::Late(connect))?;
@@ -238,8 +267,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::net::TcpListener;
 
     use super::*;
@@ -253,8 +280,10 @@ mod tests {
             pass: Pass::Anonymous,
             expected: None,
         };
-        let gate =
-            Arc::new(Gate::new(Settings { waiting: NonZeroUsize::MIN, ..Settings::default() }));
+        let gate = Arc::new(Gate::new(
+            Settings { waiting: NonZeroUsize::MIN, ..Settings::default() },
+            Arc::default(),
+        ));
         let (first_gate, first_target) = (gate.clone(), target.clone());
         let hold = Duration::from_secs(3600);
         let first =

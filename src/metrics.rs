@@ -1,0 +1,526 @@
+//! What is counted, for `/metrics` of the internal listener: a value that is passed down, never global.
+//!
+//! Nothing here stands on the path of a stanza: a session counts for itself and adds what it has at its end and now and then.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus::Encoder;
+use prometheus::Histogram;
+use prometheus::HistogramOpts;
+use prometheus::IntCounter;
+use prometheus::IntCounterVec;
+use prometheus::IntGauge;
+use prometheus::IntGaugeVec;
+use prometheus::Opts;
+use prometheus::Registry;
+use prometheus::TextEncoder;
+use prometheus::core::Collector;
+
+/// All counters.
+pub struct Metrics {
+    registry: Registry,
+    sessions: IntGaugeVec,
+    begun: IntCounterVec,
+    stanzas: IntCounterVec,
+    bytes: IntCounterVec,
+    sign_ins: IntCounterVec,
+    sign_in_seconds: Histogram,
+    passes_refused: IntCounter,
+    refusals: IntCounterVec,
+    bounds: IntCounterVec,
+    held: IntGauge,
+    upstreams: IntGaugeVec,
+    connections: IntGauge,
+    panics: IntCounter,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Who a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A visitor whom the site knows.
+    Member,
+    /// A guest.
+    Guest,
+    /// Somebody who may not enter and is told so, or who could not be signed in.
+    Nobody,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Member, Self::Guest, Self::Nobody];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Guest => "guest",
+            Self::Nobody => "nobody",
+        }
+    }
+}
+
+/// How a browser is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// BOSH, prebound or not.
+    Bosh,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    const ALL: [Self; 2] = [Self::Bosh, Self::WebSocket];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Bosh => "bosh",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Which way stanzas go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the browser to the server.
+    Up,
+    /// From the server to the browser.
+    Down,
+}
+
+impl Direction {
+    const ALL: [Self; 2] = [Self::Up, Self::Down];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How one attempt to sign in upstream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignIn {
+    /// Signed in.
+    Done,
+    /// The server cannot be reached.
+    Unreachable,
+    /// A step took too long.
+    Late,
+    /// The server refuses our pass.
+    Refused,
+    /// The server, or the connection, broke off or spoke nonsense.
+    Broken,
+    /// TLS, or the name in the server's certificate, could not be verified.
+    Insecure,
+}
+
+impl SignIn {
+    const ALL: [Self; 6] =
+        [Self::Done, Self::Unreachable, Self::Late, Self::Refused, Self::Broken, Self::Insecure];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unreachable => "unreachable",
+            Self::Late => "late",
+            Self::Refused => "refused",
+            Self::Broken => "broken",
+            Self::Insecure => "insecure",
+        }
+    }
+}
+
+/// A bound of the edge that was reached. `proxy.toml` has each under the key that [`Bound::label`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Connections at once.
+    Connections,
+    /// Connections of one address at once.
+    ConnectionsPerAddress,
+    /// TLS handshakes under way.
+    Handshakes,
+    /// TLS handshakes of one address under way.
+    HandshakesPerAddress,
+    /// How long a TLS handshake may take.
+    HandshakeTime,
+    /// How long the header of a request may take.
+    HeaderTime,
+    /// How long the body of a request may take.
+    BodyTime,
+    /// Header fields of a request, in count or bytes.
+    Header,
+    /// Cookies of a request, in count or bytes.
+    Cookies,
+    /// Bytes of a request's body.
+    Body,
+    /// HTTP/2 streams of one connection, or resets of them.
+    Streams,
+    /// Browsers that wait for a sign-in.
+    SignInsWaiting,
+    /// Guests signed in per minute and address.
+    GuestSignIns,
+    /// Sessions of guests of one address.
+    GuestsPerAddress,
+    /// Failed sign-ins on one stream.
+    FailedSignIns,
+    /// Unknown sids per minute and address.
+    UnknownSids,
+    /// Sessions over BOSH in all.
+    Sessions,
+    /// Sessions of one visitor.
+    SessionsPerVisitor,
+    /// How long a prebound session waits for its browser.
+    Attach,
+    /// How long the browser's own login may take.
+    Login,
+    /// Bytes of one stanza of a browser.
+    Stanza,
+    /// Bytes of one stanza of a server.
+    UpstreamStanza,
+    /// Bytes that wait for a browser that does not read.
+    Queue,
+    /// Questions to a site about its visitors.
+    Questions,
+}
+
+impl Bound {
+    const ALL: [Self; 24] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Handshakes,
+        Self::HandshakesPerAddress,
+        Self::HandshakeTime,
+        Self::HeaderTime,
+        Self::BodyTime,
+        Self::Header,
+        Self::Cookies,
+        Self::Body,
+        Self::Streams,
+        Self::SignInsWaiting,
+        Self::GuestSignIns,
+        Self::GuestsPerAddress,
+        Self::FailedSignIns,
+        Self::UnknownSids,
+        Self::Sessions,
+        Self::SessionsPerVisitor,
+        Self::Attach,
+        Self::Login,
+        Self::Stanza,
+        Self::UpstreamStanza,
+        Self::Queue,
+        Self::Questions,
+    ];
+
+    /// The name of the bound in `vestibule_bounds_reached_total`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Handshakes => "handshakes",
+            Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::HandshakeTime => "handshake_time",
+            Self::HeaderTime => "header_time",
+            Self::BodyTime => "body_time",
+            Self::Header => "header",
+            Self::Cookies => "cookies",
+            Self::Body => "body",
+            Self::Streams => "streams",
+            Self::SignInsWaiting => "sign_ins_waiting",
+            Self::GuestSignIns => "guest_sign_ins",
+            Self::GuestsPerAddress => "guests_per_address",
+            Self::FailedSignIns => "failed_sign_ins",
+            Self::UnknownSids => "unknown_sids",
+            Self::Sessions => "sessions",
+            Self::SessionsPerVisitor => "sessions_per_visitor",
+            Self::Attach => "attach",
+            Self::Login => "login",
+            Self::Stanza => "stanza",
+            Self::UpstreamStanza => "upstream_stanza",
+            Self::Queue => "queue",
+            Self::Questions => "questions",
+        }
+    }
+}
+
+/// What a session has carried since it last told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Stanzas.
+    pub stanzas: u64,
+    /// Their bytes, without framing and TLS.
+    pub bytes: u64,
+}
+
+/// A thing that is there as long as this value.
+#[derive(Debug)]
+#[must_use = "it is counted as gone when this is dropped"]
+pub struct Present(IntGauge);
+
+impl Present {
+    fn in_(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All counters at 0, each label there already: a rate over what never happened is 0, not unknown.
+    #[must_use]
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::new(),
+            sessions: gauges("sessions", "Sessions that are open.", &["kind", "transport"]),
+            begun: counters("sessions_total", "Sessions that began.", &["kind", "transport"]),
+            stanzas: counters("stanzas_total", "Stanzas carried.", &["transport", "direction"]),
+            bytes: counters("stanza_bytes_total", "Their bytes.", &["transport", "direction"]),
+            sign_ins: counters("sign_ins_total", "Attempts to sign in upstream.", &["outcome"]),
+            sign_in_seconds: histogram(
+                "sign_in_duration_seconds",
+                "How long a sign-in upstream took that succeeded.",
+            ),
+            passes_refused: counter(
+                "passes_refused_total",
+                "Passes that an XMPP server refused: check clocks and secrets.",
+            ),
+            refusals: counters("refusals_total", "Requests that were refused.", &["reason"]),
+            bounds: counters("bounds_reached_total", "Bounds that were reached.", &["bound"]),
+            held: gauge("held", "Browsers that are held while upstream or the site is waited for."),
+            upstreams: gauges(
+                "upstream_up",
+                "Whether the last sign-in at this XMPP server reached it (1) or not (0).",
+                &["upstream"],
+            ),
+            connections: gauge("connections", "Connections of browsers."),
+            panics: counter("panics_total", "Tasks that ended in a defect of ours."),
+        };
+        metrics.register();
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// What Prometheus reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        // Writing to memory does not fail, and every family has a sample.
+        if encoded.is_err() { String::new() } else { String::from_utf8(text).unwrap_or_default() }
+    }
+
+    /// A session begins; it ends when the value is dropped.
+    pub fn session(&self, kind: Kind, transport: Transport) -> Present {
+        let labels = [kind.label(), transport.label()];
+        self.begun.with_label_values(&labels).inc();
+        Present::in_(self.sessions.with_label_values(&labels))
+    }
+
+    /// Adds what a session has carried since it last told.
+    pub fn carried(&self, transport: Transport, direction: Direction, carried: Carried) {
+        let labels = [transport.label(), direction.label()];
+        self.stanzas.with_label_values(&labels).inc_by(carried.stanzas);
+        self.bytes.with_label_values(&labels).inc_by(carried.bytes);
+    }
+
+    /// An attempt to sign in at the server `upstream` has ended, after so long.
+    pub fn signed_in(&self, upstream: &str, outcome: SignIn, took: Duration) {
+        self.sign_ins.with_label_values(&[outcome.label()]).inc();
+        let up = match outcome {
+            SignIn::Done => {
+                self.sign_in_seconds.observe(took.as_secs_f64());
+                1
+            }
+            SignIn::Refused => {
+                self.passes_refused.inc();
+                1
+            }
+            SignIn::Unreachable | SignIn::Late | SignIn::Broken | SignIn::Insecure => 0,
+        };
+        self.upstreams.with_label_values(&[upstream]).set(up);
+    }
+
+    /// A request was refused, for this reason.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// A bound was reached.
+    pub fn reached(&self, bound: Bound) {
+        self.bounds.with_label_values(&[bound.label()]).inc();
+    }
+
+    /// A browser is held as long as the value lives.
+    pub fn held(&self) -> Present {
+        Present::in_(self.held.clone())
+    }
+
+    /// A connection is there as long as the value lives.
+    pub fn connection(&self) -> Present {
+        Present::in_(self.connections.clone())
+    }
+
+    /// A task ended in a panic.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    fn register(&self) {
+        let all: [Box<dyn Collector>; 13] = [
+            Box::new(self.sessions.clone()),
+            Box::new(self.begun.clone()),
+            Box::new(self.stanzas.clone()),
+            Box::new(self.bytes.clone()),
+            Box::new(self.sign_ins.clone()),
+            Box::new(self.sign_in_seconds.clone()),
+            Box::new(self.passes_refused.clone()),
+            Box::new(self.refusals.clone()),
+            Box::new(self.bounds.clone()),
+            Box::new(self.held.clone()),
+            Box::new(self.upstreams.clone()),
+            Box::new(self.connections.clone()),
+            Box::new(self.panics.clone()),
+        ];
+        for family in all {
+            // Fails for a name that is taken; each above has its own.
+            let _ = self.registry.register(family);
+        }
+    }
+
+    fn begin_at_zero(&self) {
+        for transport in Transport::ALL {
+            for kind in Kind::ALL {
+                self.sessions.with_label_values(&[kind.label(), transport.label()]).set(0);
+                self.begun.with_label_values(&[kind.label(), transport.label()]).reset();
+            }
+            for direction in Direction::ALL {
+                self.stanzas.with_label_values(&[transport.label(), direction.label()]).reset();
+                self.bytes.with_label_values(&[transport.label(), direction.label()]).reset();
+            }
+        }
+        for outcome in SignIn::ALL {
+            self.sign_ins.with_label_values(&[outcome.label()]).reset();
+        }
+        for bound in Bound::ALL {
+            self.bounds.with_label_values(&[bound.label()]).reset();
+        }
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("vestibule")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "fails for a malformed name alone, and each is in this file"
+)]
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(options(name, help), labels).expect("a well-formed name")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "fails for a malformed name alone, and each is in this file"
+)]
+fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::with_opts(options(name, help)).expect("a well-formed name")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "fails for a malformed name alone, and each is in this file"
+)]
+fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    IntGaugeVec::new(options(name, help), labels).expect("a well-formed name")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "fails for a malformed name alone, and each is in this file"
+)]
+fn gauge(name: &str, help: &str) -> IntGauge {
+    IntGauge::with_opts(options(name, help)).expect("a well-formed name")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "fails for a malformed name alone, and each is in this file"
+)]
+fn histogram(name: &str, help: &str) -> Histogram {
+    let options = HistogramOpts::from(options(name, help)).buckets(SIGN_IN_SECONDS.to_vec());
+    Histogram::with_opts(options).expect("a well-formed name")
+}
+
+/// From a server next door to one at its limit.
+const SIGN_IN_SECONDS: [f64; 11] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_happened_stands_at_zero() {
+        let text = Metrics::new().text();
+
+        for line in [
+            r#"vestibule_sessions{kind="guest",transport="websocket"} 0"#,
+            r#"vestibule_sign_ins_total{outcome="refused"} 0"#,
+            r#"vestibule_bounds_reached_total{bound="unknown_sids"} 0"#,
+            "vestibule_passes_refused_total 0",
+            "vestibule_held 0",
+            "vestibule_panics_total 0",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn session_is_open_until_it_is_dropped() {
+        let metrics = Metrics::new();
+        let open = r#"vestibule_sessions{kind="member",transport="bosh"} 1"#;
+
+        let session = metrics.session(Kind::Member, Transport::Bosh);
+        assert!(metrics.text().contains(open));
+        drop(session);
+
+        assert!(!metrics.text().contains(open));
+        assert!(
+            metrics
+                .text()
+                .contains(r#"vestibule_sessions_total{kind="member",transport="bosh"} 1"#)
+        );
+    }
+
+    #[test]
+    fn refused_pass_is_counted_and_the_server_is_up_all_the_same() {
+        let metrics = Metrics::new();
+
+        metrics.signed_in("127.0.0.1:5222", SignIn::Refused, Duration::ZERO);
+        metrics.signed_in("127.0.0.1:5223", SignIn::Unreachable, Duration::ZERO);
+
+        let text = metrics.text();
+        assert!(text.contains("vestibule_passes_refused_total 1"), "{text}");
+        assert!(text.contains(r#"vestibule_upstream_up{upstream="127.0.0.1:5222"} 1"#), "{text}");
+        assert!(text.contains(r#"vestibule_upstream_up{upstream="127.0.0.1:5223"} 0"#), "{text}");
+    }
+}
