@@ -22,6 +22,7 @@ use crate::server::accept::accept;
 use crate::server::accept::drained;
 use crate::server::router::Router;
 use crate::session::bosh::Sessions;
+use crate::session::roll::Roll;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::upstream::login::Gate;
@@ -116,13 +117,9 @@ impl Gateway {
             gate: Gate::new(settings.upstream, metrics.clone()),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),
-            bosh: Sessions::new(
-                settings.bosh,
-                settings.guests.per_address,
-                metrics.clone(),
-                tasks.clone(),
-                shutdown.clone(),
-            ),
+            roll: Arc::new(Roll::new(&settings.sessions, &settings.guests, metrics.clone())),
+            addresses: settings.log.addresses,
+            bosh: Sessions::new(settings.bosh, metrics.clone(), tasks.clone(), shutdown.clone()),
             metrics,
             prebind: settings.prebind,
             tasks,

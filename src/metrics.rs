@@ -3,6 +3,7 @@
 //! Nothing here stands on the path of a stanza: a session counts for itself and adds what it has at its end and now and then.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Encoder;
@@ -16,6 +17,7 @@ use prometheus::Opts;
 use prometheus::Registry;
 use prometheus::TextEncoder;
 use prometheus::core::Collector;
+use tracing::error;
 
 /// All counters.
 pub struct Metrics {
@@ -259,6 +261,14 @@ pub struct Carried {
     pub bytes: u64,
 }
 
+impl Carried {
+    /// So many stanzas more, of so many bytes.
+    pub fn add(&mut self, stanzas: usize, bytes: usize) {
+        self.stanzas = self.stanzas.saturating_add(stanzas as u64);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+}
+
 /// A thing that is there as long as this value.
 #[derive(Debug)]
 #[must_use = "it is counted as gone when this is dropped"]
@@ -274,6 +284,21 @@ impl Present {
 impl Drop for Present {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Held by a task; if the task panics, that is counted and logged.
+#[derive(Debug)]
+#[must_use = "it watches as long as it lives"]
+pub struct Watch(Arc<Metrics>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked();
+            // The message of the panic is on standard error already.
+            error!("a task ended in a defect of ours; please report it");
+        }
     }
 }
 
@@ -381,6 +406,11 @@ impl Metrics {
     /// A task ended in a panic.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// Watches the task that holds the value.
+    pub fn watch(self: &Arc<Self>) -> Watch {
+        Watch(Arc::clone(self))
     }
 
     fn register(&self) {
