@@ -141,6 +141,12 @@ impl Gateway {
         self.listeners.iter().filter_map(Listener::port).collect()
     }
 
+    /// What its endpoints stand on, for whoever runs it within another program.
+    #[must_use]
+    pub fn edge(&self) -> &Arc<Edge> {
+        self.router.edge()
+    }
+
     /// Serves until `shutdown` completes, then lets everybody leave in order.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let edge = self.router.edge().clone();

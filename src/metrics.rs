@@ -553,4 +553,20 @@ mod tests {
         assert!(text.contains(r#"vestibule_upstream_up{upstream="127.0.0.1:5222"} 1"#), "{text}");
         assert!(text.contains(r#"vestibule_upstream_up{upstream="127.0.0.1:5223"} 0"#), "{text}");
     }
+
+    #[tokio::test]
+    async fn task_that_panics_is_counted_and_one_that_ends_is_not() {
+        let metrics = Arc::new(Metrics::new());
+        let (ends, panics) = (metrics.watch(), metrics.watch());
+        tokio::spawn(async move { drop(ends) }).await.unwrap();
+
+        let panicked = tokio::spawn(async move {
+            let _watch = panics;
+            tokio::task::yield_now().await;
+            panic!("a defect");
+        });
+
+        assert!(panicked.await.unwrap_err().is_panic());
+        assert!(metrics.text().contains("vestibule_panics_total 1"), "{}", metrics.text());
+    }
 }

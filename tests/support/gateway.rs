@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use http_body_util::BodyExt;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::Header;
 use rustls::ClientConfig;
@@ -15,6 +16,9 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vestibule::config::Config;
+use vestibule::endpoint::Edge;
+use vestibule::endpoint::Refusal;
+use vestibule::endpoint::revoke;
 use vestibule::gateway::Gateway;
 
 use crate::support::prosody::GUESTS;
@@ -29,6 +33,7 @@ pub(crate) const ORIGIN: &str = "https://localhost";
 pub(crate) struct Proxy {
     folder: TempDir,
     port: u16,
+    edge: Arc<Edge>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -70,17 +75,32 @@ impl Proxy {
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
         let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
         let port = *gateway.ports().first().expect("one listener");
+        let edge = gateway.edge().clone();
         let (stop, told) = oneshot::channel::<()>();
         let running = tokio::spawn(gateway.run(async {
             // Dropped without a word, it is told all the same.
             let _ = told.await;
         }));
-        Self { folder, port, stop: Some(stop), running }
+        Self { folder, port, edge, stop: Some(stop), running }
     }
 
     /// Where browsers find it.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// What it has counted.
+    pub(crate) fn metrics(&self) -> String {
+        self.edge.metrics.text()
+    }
+
+    /// Asks it to end sessions; status and answer.
+    pub(crate) async fn revoke(&self, question: &str) -> (u16, String) {
+        let question = question.to_owned().into();
+        let answer = revoke::answer(&self.edge, &question).unwrap_or_else(Refusal::response);
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("it is whole").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("text"))
     }
 
     /// Tells it to go down, and waits until it has.
