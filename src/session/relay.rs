@@ -343,6 +343,7 @@ thread_local! {
 mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::net::TcpSocket;
@@ -351,6 +352,8 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::browser::Line;
+    use crate::browser::Patience;
 
     /// Two ends of a connection on which the kernel keeps little.
     async fn pair() -> (TcpStream, TcpStream) {
@@ -374,7 +377,8 @@ mod tests {
         let mut header = b"<stream:stream>".as_slice();
         assert!(matches!(splitter.next(&mut header), Ok(Some(Piece::Header(_)))));
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
-        let browser_side = (Browser::Tcp(ours), Reader::new(1_000_000));
+        let patience = Arc::new(Patience::new(Duration::from_secs(3600), Arc::default()));
+        let browser_side = (Browser::new(Line::Tcp(ours), patience), Reader::new(1_000_000));
         let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
         tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
         let (reads, mut writes) = server.into_split();
