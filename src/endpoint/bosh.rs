@@ -121,6 +121,8 @@ async fn posted(
     let caller = Caller::new(site, &head.headers, host.as_deref(), address);
     match body.sid.clone() {
         Some(sid) => known(edge, site, &caller, (&sid, body)).await,
+        // Nobody is signed in for what would end its session at once.
+        None if body.payload.is_err() => Ok(xml(answer::terminate(Some(Condition::BadRequest)))),
         None => new(edge, site, &caller, body).await,
     }
 }

@@ -1,11 +1,16 @@
 //! `POST /sessions/revoke` of the internal listener: a site ends the streams of a visitor whom it signs out.
 
-use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::Limited;
+use hyper::Method;
+use hyper::Request;
 use hyper::Response;
+use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
@@ -17,9 +22,6 @@ use crate::session::roll::Whom;
 
 /// Where a site asks.
 pub const PATH: &str = "/sessions/revoke";
-
-/// The most bytes of a question.
-pub const LARGEST: usize = 16 * 1024;
 
 /// What a site asks for: one of the two.
 #[derive(Deserialize)]
@@ -46,9 +48,26 @@ struct Reply {
 /// forgotten, so that whoever comes back with one is asked about anew.
 ///
 /// # Errors
-/// [`Refusal::BadRequest`] for anything else.
-pub fn answer(edge: &Edge, question: &Bytes) -> Result<Response<Body>, Refusal> {
-    let question = serde_json::from_slice(question).map_err(|_| Refusal::BadRequest(SHAPE))?;
+/// A [`Refusal`] for anything else.
+pub async fn answer(edge: &Edge, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    if request.method() != Method::POST {
+        return Err(Refusal::Method("POST"));
+    }
+    let reading = Limited::new(request.into_body(), LARGEST).collect();
+    let read = timeout(edge.bosh.settings().body_time, reading).await.map_err(|_| Refusal::Late)?;
+    let question = read.map_err(|_| Refusal::TooLarge)?.to_bytes();
+    let question = serde_json::from_slice(&question).map_err(|_| Refusal::BadRequest(SHAPE))?;
+    let reply = Reply { ended: revoke(edge, question)? };
+    let text = serde_json::to_vec(&reply).map_err(|_| Refusal::Unavailable)?;
+    let mut response = Response::new(whole(text));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// How many sessions end.
+fn revoke(edge: &Edge, question: Question) -> Result<usize, Refusal> {
     let Question { site, username, session_id } = question;
     let site = edge.sites.by_host(&site).ok_or(Refusal::BadRequest("no site has this name"))?;
     let whom = match (username, session_id) {
@@ -64,13 +83,9 @@ pub fn answer(edge: &Edge, question: &Bytes) -> Result<Response<Body>, Refusal> 
     for cookies in &ended.cookies {
         edge.visitors.forget_marked(cookies);
     }
-    let reply = Reply { ended: ended.sessions };
-    let text = serde_json::to_vec(&reply).map_err(|_| Refusal::Unavailable)?;
-    let mut response = Response::new(whole(text));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(ended.sessions)
 }
 
+/// The most bytes of a question.
+const LARGEST: usize = 16 * 1024;
 const SHAPE: &str = "expected {\"site\": …, \"username\": …} or {\"site\": …, \"session_id\": …}";

@@ -72,6 +72,10 @@ pub async fn upgrade(
     let caller = Caller::new(site, request.headers(), host(&request), address);
     let admitted = admit(edge, site, &caller, &Goal::Features, hold).await;
 
+    if edge.shutdown.is_cancelled() {
+        // The connection is closed behind its next answer, so that there is no upgrade any more.
+        return Err(Refusal::Unavailable);
+    }
     let mut response = switching_protocols(accept);
     let domain = own_domain(site)?;
     let (entry, visitor, stay) = match admitted {

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::metrics::Bound;
+use crate::protocol::stream_error::Meaning;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::websocket::frame;
 use crate::protocol::xml::splitter;
@@ -25,9 +26,12 @@ pub enum End {
     /// The browser broke XMPP.
     #[error("the browser's stream ended with {0}")]
     BadStream(StreamError),
-    /// Upstream ended its stream in order.
+    /// Upstream ended its stream without an error.
     #[error("the server closed the stream")]
     UpstreamClosed,
+    /// Upstream ended its stream with an error, which means this to the browser.
+    #[error("the server ended the stream with {0}")]
+    UpstreamError(String, Meaning),
     /// Upstream's socket broke or ended without a word.
     #[error("the connection to the server was lost")]
     UpstreamLost,
@@ -62,6 +66,7 @@ impl End {
             | Self::BrowserLeft
             | Self::BrowserSilent
             | Self::UpstreamClosed
+            | Self::UpstreamError(..)
             | Self::UpstreamLost
             | Self::Unavailable
             | Self::Revoked

@@ -152,7 +152,7 @@ pub async fn run(
     match (login.await, entry) {
         (Ok(()), Entry::Admitted { stream, .. }) => {
             let relay = hall.into_relay(*stream);
-            let task = established(relay, settings.ping, (subject, stay), shutdown);
+            let task = established(relay, settings.ping, Box::new((subject, stay)), shutdown);
             tasks.spawn(async move {
                 task.await;
                 drop((place, counted));
@@ -178,12 +178,13 @@ pub async fn run(
 fn established(
     mut relay: Relay,
     ping: Duration,
-    (subject, stay): (Subject, Stay),
+    who: Box<(Subject, Stay)>,
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     async move {
+        let (subject, stay) = &*who;
         let _watch = stay.metrics().watch();
-        let end = carry(&mut relay, ping, &stay, &shutdown).await;
+        let end = carry(&mut relay, ping, stay, &shutdown).await;
         // In a box, because it is as large as the rest and seldom there.
         Box::pin(async { timeout(FAREWELL, relay.finish(&end)).await }).await.ok();
         tell(&mut relay, stay.metrics());
@@ -376,6 +377,7 @@ impl Hall {
             | End::ShutDown
             | End::UpstreamLost
             | End::UpstreamClosed
+            | End::UpstreamError(..)
             | End::BadUpstream(_) => {
                 self.end_stream(StreamError::SystemShutdown, domain);
             }
@@ -429,6 +431,8 @@ mod tests {
 
     use super::*;
     use crate::address::Addresses;
+    use crate::browser::Line;
+    use crate::browser::Patience;
     use crate::protocol::xml::splitter::Splitter;
     use crate::session::roll;
     use crate::session::roll::Roll;
@@ -442,14 +446,16 @@ mod tests {
     #[tokio::test]
     async fn an_idle_session_is_a_task_of_less_than_a_kibibyte() {
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
-        let browser = (Browser::Tcp(connected().await), Reader::new(1000));
+        let patience = Arc::new(Patience::new(Duration::from_secs(1), Arc::default()));
+        let browser = Browser::new(Line::Tcp(connected().await), patience);
+        let browser = (browser, Reader::new(1000));
         let upstream = (connected().await, Splitter::new(1000));
         let relay = Relay::new(browser, upstream, Limits::default(), ahead);
         let address = Addresses::Full.logged(Ipv4Addr::LOCALHOST.into());
         let subject = Subject { site: String::new(), visitor: String::new(), address };
         let (guests, metrics) = (guest::Settings::default(), Arc::default());
         let roll = Arc::new(Roll::new(&roll::Settings::default(), &guests, metrics));
-        let who = (subject, roll.unknown());
+        let who = Box::new((subject, roll.unknown()));
 
         let task = established(relay, Duration::from_secs(1), who, CancellationToken::new());
 

@@ -58,13 +58,9 @@ async fn assert_stream_error(socket: &mut Socket, condition: &str) {
 
 /// Waits until the counters say this: a session is counted a moment after its browser knows that it is over.
 async fn counted(proxy: &Proxy, counter: &str) {
-    let all = async {
-        while !proxy.metrics().contains(counter) {
-            tokio::task::yield_now().await;
-        }
-    };
+    let all = async { while !proxy.metrics().await.contains(counter) {} };
     let in_time = timeout(Duration::from_secs(30), all).await;
-    assert!(in_time.is_ok(), "no {counter} in\n{}", proxy.metrics());
+    assert!(in_time.is_ok(), "no {counter} in\n{}", proxy.metrics().await);
 }
 
 fn reached(bound: &str, times: u32) -> String {
