@@ -72,10 +72,11 @@ impl Router {
             Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
-        let response = answered.unwrap_or_else(|refusal| {
+        let response = answered.unwrap_or_else(Refusal::response);
+        if let Some(refusal) = response.extensions().get::<Refusal>() {
             debug!(%method, path, %refusal, "request refused");
-            refusal.response()
-        });
+            self.edge.metrics.refused(refusal.reason());
+        }
         if method == Method::HEAD { without_body(response) } else { response }
     }
 

@@ -344,6 +344,7 @@ impl Hall {
             | End::ShutDown
             | End::UpstreamLost
             | End::UpstreamClosed
+            | End::UpstreamError(..)
             | End::BadUpstream(_) => {
                 self.end_stream(StreamError::SystemShutdown, domain);
             }
