@@ -31,8 +31,7 @@ pub(crate) const ORIGIN: &str = "https://localhost";
 #[derive(Debug)]
 pub(crate) struct Proxy {
     folder: TempDir,
-    port: u16,
-    internal: SocketAddr,
+    ports: Vec<u16>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -74,20 +73,28 @@ impl Proxy {
             .expect("a configuration");
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
         let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
-        let port = *gateway.ports().first().expect("one listener");
-        let internal = *gateway.ports().last().expect("the internal listener");
-        let internal = SocketAddr::from(([127, 0, 0, 1], internal));
+        let ports = gateway.ports();
         let (stop, told) = oneshot::channel::<()>();
         let running = tokio::spawn(gateway.run(async {
             // Dropped without a word, it is told all the same.
             let _ = told.await;
         }));
-        Self { folder, port, internal, stop: Some(stop), running }
+        Self { folder, ports, stop: Some(stop), running }
     }
 
     /// Where browsers find it.
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from(([127, 0, 0, 1], *self.ports.first().expect("one listener")))
+    }
+
+    /// Where reverse proxies find it in the clear, if it has been told so.
+    pub(crate) fn plain(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], *self.ports.get(1).expect("a second listener")))
+    }
+
+    /// Where monitoring finds it, if it has been told so.
+    pub(crate) fn internal(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], *self.ports.last().expect("one listener")))
     }
 
     /// What it has counted.
@@ -101,7 +108,7 @@ impl Proxy {
     }
 
     async fn ask_internally(&self, what: &str, body: &str) -> (u16, String) {
-        let mut peer = TcpStream::connect(self.internal).await.expect("it listens");
+        let mut peer = TcpStream::connect(self.internal()).await.expect("it listens");
         let length = body.len();
         let request = format!(
             "{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
