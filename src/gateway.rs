@@ -24,7 +24,7 @@ use crate::server::router::Router;
 use crate::session::bosh::Sessions;
 use crate::site::settings::Checked;
 use crate::tls;
-use crate::upstream::login::Gate;
+use crate::upstream::gate::Gate;
 use crate::visitor::Visitors;
 use crate::visitor::guest;
 

@@ -110,6 +110,9 @@ impl Config {
             reading
                 .conflict("listen", "expected an address in https or http: nobody could come in");
         }
+        for site in &mut settings.sites {
+            site.take_paths_from(folder);
+        }
         let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {
             for (place, (key, error)) in faults {
                 reading.fault("site", place, key, &error);

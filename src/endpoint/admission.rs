@@ -7,9 +7,10 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use tokio::time::Instant;
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::debug;
 
 use crate::endpoint::Edge;
+use crate::metrics::Kind;
 use crate::outbound;
 use crate::pass::Pass;
 use crate::protocol::jid::Domain;
@@ -83,11 +84,12 @@ async fn let_in(
     let end = Instant::now() + hold;
     let seen = recognise(edge, site, (headers, address), end).await?;
     let (target, who, resumable) =
-        place(edge, site, &seen.visitor).ok_or(NotAdmitted::NotWelcome)?;
+        place(edge, site, &seen.visitor, address).ok_or(NotAdmitted::NotWelcome)?;
     let signed_in =
         edge.gate.sign_in(&target, goal, end.saturating_duration_since(Instant::now())).await;
     let stream = signed_in.map_err(|error| {
-        warn!(
+        // The gate has told the log, once for all of an outage.
+        debug!(
             site = site.name,
             domain = target.domain.as_str(),
             error = outbound::chain(&error),
@@ -118,23 +120,35 @@ async fn recognise(
 }
 
 /// Where a visitor is signed in, and as whom; none where the site has no place for such.
-fn place(edge: &Edge, site: &Site, visitor: &Visitor) -> Option<(Target, Who, Resumable)> {
+fn place(
+    edge: &Edge,
+    site: &Site,
+    visitor: &Visitor,
+    address: IpAddr,
+) -> Option<(Target, Who, Resumable)> {
     match visitor {
         Visitor::Member(member) => {
             let home = site.registered.as_ref()?;
-            let (target, resumable) = target(edge, home, &member.localpart);
+            let (target, resumable) =
+                target(edge, home, &member.localpart, (Kind::Member, address));
             let jid = Jid::bare(member.localpart.clone(), home.domain.clone());
             Some((target, Who::Member(jid), resumable))
         }
         Visitor::Guest(guest) => {
             let home = site.guests.as_ref()?;
-            let (target, resumable) = target(edge, home, &guest.localpart()?);
+            let (target, resumable) =
+                target(edge, home, &guest.localpart()?, (Kind::Guest, address));
             Some((target, Who::Guest(home.domain.clone()), resumable))
         }
     }
 }
 
-fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Resumable) {
+fn target(
+    edge: &Edge,
+    home: &XmppDomain,
+    localpart: &Localpart,
+    (kind, visitor): (Kind, IpAddr),
+) -> (Target, Resumable) {
     let pass = Pass::new(home, localpart.clone(), &edge.tickets);
     let (expected, resumable) = match &pass {
         Pass::Ticket { .. } => {
@@ -143,10 +157,8 @@ fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Res
         // A new anonymous login is a new JID, so there is nothing to come back to.
         Pass::Anonymous => (None, Resumable::No),
     };
-    (
-        Target { address: home.upstream.clone(), domain: home.domain.clone(), pass, expected },
-        resumable,
-    )
+    let (upstream, domain) = (home.upstream.clone(), home.domain.clone());
+    (Target { upstream, domain, pass, expected, kind, visitor }, resumable)
 }
 
 /// Between two questions to a site that cannot say who a visitor is.

@@ -14,7 +14,6 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 
 use crate::browser::Browser;
 use crate::protocol::stream_error::StreamError;
@@ -28,11 +27,12 @@ use crate::protocol::xml::splitter;
 use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
+use crate::upstream::stream::Socket;
 
 /// Both ends of a session whose browser has seen the features behind its login.
 pub struct Relay {
     browser: Browser,
-    upstream: TcpStream,
+    upstream: Socket,
     reader: Reader,
     splitter: Splitter,
     limits: Limits,
@@ -105,7 +105,7 @@ impl Relay {
     #[must_use]
     pub fn new(
         browser: (Browser, Reader),
-        upstream: (TcpStream, Splitter),
+        upstream: (Socket, Splitter),
         limits: Limits,
         ahead: Ahead,
     ) -> Self {
@@ -190,6 +190,8 @@ impl Relay {
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx))
             .map_err(|_| End::UpstreamLost)?;
+        // What TLS has taken and its socket has not would else lie there until something happens.
+        ready!(Pin::new(&mut self.upstream).poll_flush(cx)).map_err(|_| End::UpstreamLost)?;
         let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
         let mut buf = ReadBuf::new(incoming.get());
         ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf))
@@ -346,6 +348,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::net::TcpSocket;
+    use tokio::net::TcpStream;
     use tokio::net::tcp::OwnedReadHalf;
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
@@ -375,7 +378,8 @@ mod tests {
         assert!(matches!(splitter.next(&mut header), Ok(Some(Piece::Header(_)))));
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
         let browser_side = (Browser::Tcp(ours), Reader::new(1_000_000));
-        let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
+        let mut relay =
+            Relay::new(browser_side, (Socket::Tcp(upstream), splitter), Limits::default(), ahead);
         tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
         let (reads, mut writes) = server.into_split();
         // Small ones, because each grows most when it is framed.
