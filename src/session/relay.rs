@@ -13,7 +13,6 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 
 use crate::browser::Browser;
 use crate::metrics::Carried;
@@ -33,11 +32,12 @@ use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
 use crate::session::end::End;
+use crate::upstream::stream::Socket;
 
 /// Both ends of a session whose browser has seen the features behind its login.
 pub struct Relay {
     browser: Browser,
-    upstream: TcpStream,
+    upstream: Socket,
     reader: Reader,
     splitter: Splitter,
     limits: Limits,
@@ -86,7 +86,7 @@ impl Relay {
     #[must_use]
     pub fn new(
         browser: (Browser, Reader),
-        upstream: (TcpStream, Splitter),
+        upstream: (Socket, Splitter),
         limits: Limits,
         ahead: Ahead,
     ) -> Self {
@@ -189,6 +189,8 @@ impl Relay {
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx))
             .map_err(|_| End::UpstreamLost)?;
+        // What TLS has taken and its socket has not would else lie there until something happens.
+        ready!(Pin::new(&mut self.upstream).poll_flush(cx)).map_err(|_| End::UpstreamLost)?;
         let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
         let mut buf = ReadBuf::new(incoming.get());
         ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf))
@@ -366,6 +368,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::net::TcpSocket;
+    use tokio::net::TcpStream;
     use tokio::net::tcp::OwnedReadHalf;
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
@@ -398,7 +401,8 @@ mod tests {
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
         let patience = Arc::new(Patience::new(Duration::from_secs(3600), Arc::default()));
         let browser_side = (Browser::new(Line::Tcp(ours), patience), Reader::new(1_000_000));
-        let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
+        let upstream = (Socket::Tcp(upstream), splitter);
+        let mut relay = Relay::new(browser_side, upstream, Limits::default(), ahead);
         tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
         let (reads, mut writes) = server.into_split();
         // Small ones, because each grows most when it is framed.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use serde::Deserialize;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
@@ -127,7 +128,7 @@ pub async fn run(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let Arrival { browser, read_ahead, place, entry, subject, stay } = arrival;
+    let Arrival { browser, read_ahead, place, mut entry, subject, stay } = arrival;
     let _watch = stay.metrics().watch();
     let counted = stay.metrics().session(stay.kind(), Transport::WebSocket);
     let limit = usize::try_from(settings.stanza.as_u64()).unwrap_or(usize::MAX);
@@ -144,7 +145,7 @@ pub async fn run(
             biased;
             () = shutdown.cancelled() => Err(End::ShutDown),
             () = stay.revoked().cancelled() => Err(End::Revoked),
-            login = timeout(settings.login, hall.welcome(&entry)) => {
+            login = timeout(settings.login, hall.welcome(&mut entry)) => {
                 login.unwrap_or(Err(End::BadStream(StreamError::ConnectionTimeout)))
             }
         }
@@ -261,16 +262,16 @@ impl Entry {
 
 impl Hall {
     /// Answers the browser's login (RFC 7395 §3.4, RFC 6120 §6), up to the features behind it.
-    async fn welcome(&mut self, entry: &Entry) -> Result<(), End> {
-        let (who, domain) = match entry {
-            Entry::Admitted { who, domain, .. } => (who.clone(), domain),
-            Entry::Denied { domain } => (Who::Nobody, domain),
+    async fn welcome(&mut self, entry: &mut Entry) -> Result<(), End> {
+        let (who, domain) = match &*entry {
+            Entry::Admitted { who, domain, .. } => (who.clone(), domain.clone()),
+            Entry::Denied { domain } => (Who::Nobody, domain.clone()),
             Entry::Unavailable { domain } => {
                 self.open(domain).await?;
                 return Err(End::Unavailable);
             }
         };
-        self.open(domain).await?;
+        self.open(&domain).await?;
         let mut welcome = Welcome::new(who);
         framing::write_text(&welcome.features(), &mut self.out);
         loop {
@@ -286,9 +287,9 @@ impl Hall {
             }
         }
         framing::write_text(welcome::success().as_bytes(), &mut self.out);
-        self.open(domain).await?;
+        self.open(&domain).await?;
         if let Entry::Admitted { stream, resumable, .. } = entry {
-            still_there(&stream.socket).await?;
+            still_there(stream).await?;
             framing::write_text(
                 &welcome::established_features(&stream.features, resumable.by(welcome.named())),
                 &mut self.out,
@@ -401,13 +402,19 @@ impl Hall {
 
 /// Whether upstream is still there after the browser's login: once a browser has seen the features behind it, a stream that
 /// is lost before it is bound signs it out for good.
-async fn still_there(upstream: &TcpStream) -> Result<(), End> {
-    let mut byte = [0];
-    let mut byte = ReadBuf::new(&mut byte);
-    let peeked = poll_fn(|cx| Poll::Ready(upstream.poll_peek(cx, &mut byte))).await;
-    match peeked {
-        Poll::Pending | Poll::Ready(Ok(1..)) => Ok(()),
-        Poll::Ready(Ok(0) | Err(_)) => Err(End::UpstreamLost),
+async fn still_there(upstream: &mut upstream::login::Stream) -> Result<(), End> {
+    let mut read = [0; 2048];
+    let mut read = ReadBuf::new(&mut read);
+    // Reads rather than peeks: what TLS holds is no word of the server, and its farewell is one.
+    let socket = &mut upstream.socket;
+    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *socket).poll_read(cx, &mut read))).await;
+    match polled {
+        Poll::Pending => Ok(()),
+        Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+            upstream.rest.extend_from_slice(read.filled());
+            Ok(())
+        }
+        Poll::Ready(Ok(()) | Err(_)) => Err(End::UpstreamLost),
     }
 }
 
@@ -436,6 +443,7 @@ mod tests {
     use crate::protocol::xml::splitter::Splitter;
     use crate::session::roll;
     use crate::session::roll::Roll;
+    use crate::upstream::stream::Socket;
     use crate::visitor::guest;
 
     async fn connected() -> TcpStream {
@@ -449,7 +457,7 @@ mod tests {
         let patience = Arc::new(Patience::new(Duration::from_secs(1), Arc::default()));
         let browser = Browser::new(Line::Tcp(connected().await), patience);
         let browser = (browser, Reader::new(1000));
-        let upstream = (connected().await, Splitter::new(1000));
+        let upstream = (Socket::Tcp(connected().await), Splitter::new(1000));
         let relay = Relay::new(browser, upstream, Limits::default(), ahead);
         let address = Addresses::Full.logged(Ipv4Addr::LOCALHOST.into());
         let subject = Subject { site: String::new(), visitor: String::new(), address };
