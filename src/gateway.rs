@@ -32,7 +32,7 @@ use crate::session::roll::Roll;
 use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
-use crate::upstream::login::Gate;
+use crate::upstream::gate::Gate;
 use crate::visitor::Visitors;
 use crate::visitor::guest;
 

@@ -126,6 +126,9 @@ impl Config {
                 "needs a secret where it does not listen on loopback or a Unix socket",
             );
         }
+        for site in &mut settings.sites {
+            site.take_paths_from(folder);
+        }
         let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {
             for (place, (key, error)) in faults {
                 reading.fault("site", place, key, &error);

@@ -8,9 +8,10 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use tokio::time::Instant;
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::debug;
 
 use crate::endpoint::Edge;
+use crate::metrics::Kind;
 use crate::origin;
 use crate::outbound;
 use crate::pass::Pass;
@@ -130,7 +131,8 @@ async fn let_in(
     let seen = recognise(edge, site, caller, end).await?;
     let claim = caller.claim(edge, site, seen.as_ref());
     outlive(edge, site, caller, &claim).await;
-    let at_home = seen.and_then(|seen| Some((place(edge, site, &seen.visitor)?, seen)));
+    let at_home =
+        seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller.address)?, seen)));
     // Before anybody is signed in for it: those under way count, too.
     let entrance = Entrance {
         site: &site.name,
@@ -145,7 +147,8 @@ async fn let_in(
     let left = end.saturating_duration_since(Instant::now());
     let signed_in = edge.gate.sign_in(&target, goal, left).await;
     let stream = signed_in.map_err(|error| {
-        warn!(
+        // The gate has told the log, once for all of an outage.
+        debug!(
             site = site.name,
             domain = target.domain.as_str(),
             error = outbound::chain(&error),
@@ -195,23 +198,35 @@ async fn recognise(
 }
 
 /// Where a visitor is signed in, and as whom; none where the site has no place for such.
-fn place(edge: &Edge, site: &Site, visitor: &Visitor) -> Option<(Target, Who, Resumable)> {
+fn place(
+    edge: &Edge,
+    site: &Site,
+    visitor: &Visitor,
+    address: IpAddr,
+) -> Option<(Target, Who, Resumable)> {
     match visitor {
         Visitor::Member(member) => {
             let home = site.registered.as_ref()?;
-            let (target, resumable) = target(edge, home, &member.localpart);
+            let (target, resumable) =
+                target(edge, home, &member.localpart, (Kind::Member, address));
             let jid = Jid::bare(member.localpart.clone(), home.domain.clone());
             Some((target, Who::Member(jid), resumable))
         }
         Visitor::Guest(guest) => {
             let home = site.guests.as_ref()?;
-            let (target, resumable) = target(edge, home, &guest.localpart()?);
+            let (target, resumable) =
+                target(edge, home, &guest.localpart()?, (Kind::Guest, address));
             Some((target, Who::Guest(home.domain.clone()), resumable))
         }
     }
 }
 
-fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Resumable) {
+fn target(
+    edge: &Edge,
+    home: &XmppDomain,
+    localpart: &Localpart,
+    (kind, visitor): (Kind, IpAddr),
+) -> (Target, Resumable) {
     let pass = Pass::new(home, localpart.clone(), &edge.tickets);
     let (expected, resumable) = match &pass {
         Pass::Ticket { .. } => {
@@ -220,10 +235,8 @@ fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Res
         // A new anonymous login is a new JID, so there is nothing to come back to.
         Pass::Anonymous => (None, Resumable::No),
     };
-    (
-        Target { address: home.upstream.clone(), domain: home.domain.clone(), pass, expected },
-        resumable,
-    )
+    let (upstream, domain) = (home.upstream.clone(), home.domain.clone());
+    (Target { upstream, domain, pass, expected, kind, visitor }, resumable)
 }
 
 /// Between two questions to a site that cannot say who a visitor is.

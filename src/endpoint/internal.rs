@@ -130,7 +130,7 @@ impl Internal {
 
 fn servers(site: &Site) -> impl Iterator<Item = String> {
     let homes = site.registered.iter().chain(&site.guests);
-    homes.map(|home| home.upstream.clone())
+    homes.map(|home| home.upstream.address.clone())
 }
 
 fn get<B>(request: &Request<B>) -> Result<(), Refusal> {

@@ -36,7 +36,7 @@ use crate::session::registry;
 use crate::session::roll::Roll;
 use crate::site::Site;
 use crate::site::Sites;
-use crate::upstream::login::Gate;
+use crate::upstream::gate::Gate;
 use crate::visitor::Visitors;
 
 /// The body of an answer: whole or streamed.

@@ -13,7 +13,6 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 
 use crate::browser::Browser;
 use crate::metrics::Carried;
@@ -33,11 +32,12 @@ use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
 use crate::session::end::End;
+use crate::upstream::stream::Socket;
 
 /// Both ends of a session whose browser has seen the features behind its login.
 pub struct Relay {
     browser: Browser,
-    upstream: TcpStream,
+    upstream: Socket,
     reader: Reader,
     splitter: Splitter,
     limits: Limits,
@@ -86,7 +86,7 @@ impl Relay {
     #[must_use]
     pub fn new(
         browser: (Browser, Reader),
-        upstream: (TcpStream, Splitter),
+        upstream: (Socket, Splitter),
         limits: Limits,
         ahead: Ahead,
     ) -> Self {
@@ -189,6 +189,8 @@ impl Relay {
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx))
             .map_err(|_| End::UpstreamLost)?;
+        // What TLS has taken and its socket has not would else lie there until something happens.
+        ready!(Pin::new(&mut self.upstream).poll_flush(cx)).map_err(|_| End::UpstreamLost)?;
         let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
         let mut buf = ReadBuf::new(incoming.get());
         ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf))
@@ -359,97 +361,4 @@ thread_local! {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::net::Ipv4Addr;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use tokio::net::TcpSocket;
-    use tokio::net::tcp::OwnedReadHalf;
-    use tokio::task::JoinHandle;
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::browser::Line;
-    use crate::browser::Patience;
-
-    /// Two ends of a connection on which the kernel keeps little.
-    async fn pair() -> (TcpStream, TcpStream) {
-        let (one, other) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
-        for socket in [&one, &other] {
-            socket.set_recv_buffer_size(4096).unwrap();
-            socket.set_send_buffer_size(4096).unwrap();
-        }
-        other.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let listener = other.listen(1).unwrap();
-        let (one, other) =
-            tokio::join!(one.connect(listener.local_addr().unwrap()), listener.accept());
-        (one.unwrap(), other.unwrap().0)
-    }
-
-    /// A relay whose browser does not read, while its server writes without end, and reads what comes.
-    async fn flooded() -> (TcpStream, OwnedReadHalf, JoinHandle<()>) {
-        let (browser, ours) = pair().await;
-        let (server, upstream) = pair().await;
-        let mut splitter = Splitter::new(1_000_000);
-        let mut header = b"<stream:stream>".as_slice();
-        assert!(matches!(splitter.next(&mut header), Ok(Some(Piece::Header(_)))));
-        let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
-        let patience = Arc::new(Patience::new(Duration::from_secs(3600), Arc::default()));
-        let browser_side = (Browser::new(Line::Tcp(ours), patience), Reader::new(1_000_000));
-        let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
-        tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
-        let (reads, mut writes) = server.into_split();
-        // Small ones, because each grows most when it is framed.
-        let stanzas = "<a/>".repeat(4096);
-        let flood =
-            tokio::spawn(
-                async move { while writes.write_all(stanzas.as_bytes()).await.is_ok() {} },
-            );
-        (browser, reads, flood)
-    }
-
-    /// A browser's text frame, with a mask of zeros.
-    fn frame_of(text: &str) -> Vec<u8> {
-        let length = u8::try_from(text.len()).unwrap();
-        [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
-    }
-
-    /// The browser says something so often that by then nothing fits on the way to it, and is heard each time.
-    async fn heard_again_and_again(browser: &mut TcpStream, server: &mut OwnedReadHalf) {
-        for _ in 0..500 {
-            browser.write_all(&frame_of("<iq id='1'/>")).await.unwrap();
-            let mut heard = [0; 12];
-            let reading = timeout(Duration::from_secs(30), server.read_exact(&mut heard)).await;
-            reading.expect("the browser is heard").unwrap();
-            assert_eq!(&heard, b"<iq id='1'/>");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_browser_that_does_not_read_is_heard_all_the_same() {
-        let (mut browser, mut server, _flood) = flooded().await;
-
-        heard_again_and_again(&mut browser, &mut server).await;
-    }
-
-    #[tokio::test]
-    async fn only_the_last_of_many_pings_waits_for_its_answer() {
-        let (mut browser, mut server, flood) = flooded().await;
-        heard_again_and_again(&mut browser, &mut server).await;
-
-        for beat in 0..=99_u8 {
-            browser.write_all(&[0x89, 0x81, 0, 0, 0, 0, beat]).await.unwrap();
-        }
-        // What is behind the pings has come, so they have too.
-        heard_again_and_again(&mut browser, &mut server).await;
-        flood.abort();
-        drop((server, flood.await));
-        let mut seen = Vec::new();
-        browser.read_to_end(&mut seen).await.ok();
-
-        let pongs = seen.windows(3).filter(|bytes| bytes.starts_with(&[0x8A, 0x01]));
-        assert_eq!(pongs.collect::<Vec<_>>(), [[0x8A, 0x01, 99]]);
-    }
-}
+mod tests;

@@ -3,13 +3,16 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -42,6 +45,7 @@ use crate::session::registry::Place;
 use crate::session::relay::Traffic;
 use crate::session::roll::Stay;
 use crate::upstream;
+use crate::upstream::stream::Socket;
 
 /// A session as it runs.
 pub(super) struct Task {
@@ -60,7 +64,7 @@ pub(super) struct Task {
 }
 
 struct Upstream {
-    socket: TcpStream,
+    socket: Socket,
     splitter: Splitter,
     /// Read behind the login, not yet cut.
     rest: Vec<u8>,
@@ -77,7 +81,7 @@ pub(super) struct Login {
 enum Woken {
     Posted(Post),
     Dropped(RequestId),
-    Readable(io::Result<()>),
+    Read(io::Result<(Scratch, usize)>),
     Deadline,
     /// The session is over, for a reason that lies outside.
     Over(End),
@@ -139,7 +143,7 @@ impl Task {
                     self.machine.receive(Event::Request(id, body), now);
                 }
                 Woken::Dropped(id) => self.machine.receive(Event::Dropped(id), now),
-                Woken::Readable(readable) => self.read(readable),
+                Woken::Read(read) => self.read(read),
                 Woken::Deadline => self.machine.receive(Event::Deadline, now),
                 Woken::Over(why) => {
                     self.machine.receive(Event::End(why.clone()), now);
@@ -159,24 +163,22 @@ impl Task {
         // With nobody to wake it the arm is switched off, so the time says nothing.
         let time = deadline.unwrap_or_else(Instant::now);
         // Backpressure: what the browser does not fetch stays with upstream.
-        let socket = self
+        let mut socket = self
             .upstream
-            .as_ref()
+            .as_mut()
             .filter(|_| !self.machine.is_full())
-            .map(|upstream| &upstream.socket);
-        let readable = async {
-            match socket {
-                Some(socket) => socket.readable().await,
-                None => std::future::pending().await,
-            }
-        };
+            .map(|upstream| &mut upstream.socket);
+        let read = poll_fn(|cx| match &mut socket {
+            Some(socket) => poll_read(socket, cx),
+            None => Poll::Pending,
+        });
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Woken::Over(End::ShutDown),
             () = self.stay.revoked().cancelled() => Woken::Over(End::Revoked),
             post = self.posts.recv() => post.map_or(Woken::Over(End::ShutDown), Woken::Posted),
             id = poll_fn(|cx| poll_dropped(&mut self.replies, cx)) => Woken::Dropped(id),
-            readable = readable => Woken::Readable(readable),
+            read = read => Woken::Read(read),
             () = sleep_until(time), if deadline.is_some() => Woken::Deadline,
         }
     }
@@ -241,7 +243,7 @@ impl Task {
         let end = tokio::select! {
             // What upstream takes at once still goes out while the edge goes down.
             biased;
-            written = timeout(WRITE, upstream.socket.write_all(stanzas)) => match written {
+            written = timeout(WRITE, write(&mut upstream.socket, stanzas)) => match written {
                 Ok(Ok(())) => return,
                 Ok(Err(_)) | Err(_) => End::UpstreamLost,
             },
@@ -258,15 +260,13 @@ impl Task {
         self.take(&rest.unwrap_or_default());
     }
 
-    /// Reads upstream once; the thread's buffer is all that it takes.
-    fn read(&mut self, readable: io::Result<()>) {
-        let Some(upstream) = &self.upstream else { return };
-        let mut scratch = Scratch::sized(&FROM_UPSTREAM, READ);
-        match readable.and_then(|()| upstream.socket.try_read(scratch.get())) {
-            Ok(0) => self.lose_upstream(End::UpstreamLost),
-            Ok(length) => self.take(scratch.get().get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.lose_upstream(End::UpstreamLost),
+    /// Takes what upstream was read once for.
+    fn read(&mut self, read: io::Result<(Scratch, usize)>) {
+        match read {
+            Ok((_, 0)) | Err(_) => self.lose_upstream(End::UpstreamLost),
+            Ok((mut scratch, length)) => {
+                self.take(scratch.get().get(..length).unwrap_or_default());
+            }
         }
     }
 
@@ -335,6 +335,21 @@ fn stream_error(element: Vec<u8>) -> End {
         Ok(Meaning::OfBrowser) => End::StreamError(element),
         Ok(Meaning::Outage) | Err(_) => End::UpstreamLost,
     }
+}
+
+/// Reads once, into the thread's buffer and none of the session's; a socket that is ready may have nothing, and one that is
+/// not may have something (TLS).
+fn poll_read(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<(Scratch, usize)>> {
+    let mut scratch = Scratch::sized(&FROM_UPSTREAM, READ);
+    let mut read = ReadBuf::new(scratch.get());
+    ready!(Pin::new(socket).poll_read(cx, &mut read))?;
+    let length = read.filled().len();
+    Poll::Ready(Ok((scratch, length)))
+}
+
+async fn write(socket: &mut Socket, stanzas: &[u8]) -> io::Result<()> {
+    socket.write_all(stanzas).await?;
+    socket.flush().await
 }
 
 /// The first request whose browser no longer waits; it is taken out.

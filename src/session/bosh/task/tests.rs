@@ -6,6 +6,7 @@ use std::time::Instant as StdInstant;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -23,7 +24,7 @@ use crate::visitor::Marks;
 use crate::visitor::guest;
 
 /// Both ends of a connection whose buffers take far less than a large stanza.
-async fn narrow() -> (TcpStream, TcpStream) {
+async fn narrow() -> (Socket, TcpStream) {
     let listener = TcpSocket::new_v4().unwrap();
     listener.set_recv_buffer_size(4096).unwrap();
     listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -31,7 +32,7 @@ async fn narrow() -> (TcpStream, TcpStream) {
     let ours = TcpSocket::new_v4().unwrap();
     ours.set_send_buffer_size(4096).unwrap();
     let ours = ours.connect(listener.local_addr().unwrap()).await.unwrap();
-    (ours, listener.accept().await.unwrap().0)
+    (Socket::Tcp(ours), listener.accept().await.unwrap().0)
 }
 
 fn large_post(reply: oneshot::Sender<Bytes>) -> Post {
@@ -78,7 +79,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn before(socket: TcpStream) -> Self {
+    fn before(socket: Socket) -> Self {
         let (guests, metrics) = (guest::Settings::default(), Arc::default());
         let roll = Arc::new(Roll::new(&roll::Settings::default(), &guests, metrics));
         let stay = roll.unknown();
