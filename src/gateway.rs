@@ -25,6 +25,7 @@ use crate::session::bosh::Sessions;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::upstream::login::Gate;
+use crate::visitor::Bounds;
 use crate::visitor::Visitors;
 use crate::visitor::guest;
 
@@ -101,7 +102,9 @@ impl Gateway {
         }
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
-        let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
+        let bounds =
+            Bounds { whois: settings.whois, jwks: settings.jwks, cookies: settings.cookies };
+        let visitors = Arc::new(Visitors::new(guests, bounds, client.clone()));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
         let edge = Edge {
