@@ -11,7 +11,6 @@ use http_body_util::Limited;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderMap;
@@ -27,8 +26,6 @@ use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::admission::admit;
 use crate::endpoint::own_domain;
 use crate::endpoint::whole;
-use crate::origin;
-use crate::origin::Allowed;
 use crate::protocol::bosh::answer;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::condition::Condition;
@@ -48,43 +45,18 @@ use crate::visitor::Visitors;
 /// Dropping this tells the session that the browser no longer waits.
 ///
 /// # Errors
-/// A [`Refusal`] for a foreign origin or another method; everything else is told in XML, or by a dressed 503.
+/// A [`Refusal`] for another method, and while the edge cannot serve; everything else is told in XML.
 pub async fn answer(
     edge: &Edge,
     site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<HttpBody>, Refusal> {
-    let allowed = allow(site, request.headers(), address)?;
-    if request.method() == Method::OPTIONS {
-        return Ok(preflight(&allowed));
+    if request.method() == Method::POST {
+        posted(edge, site, request, address).await
+    } else {
+        Err(Refusal::Method("POST, OPTIONS"))
     }
-    if request.method() != Method::POST {
-        return Err(Refusal::Method("POST, OPTIONS"));
-    }
-    let answered = posted(edge, site, request, address).await;
-    let mut response = answered.unwrap_or_else(Refusal::response);
-    allowed.dress(response.headers_mut());
-    Ok(response)
-}
-
-/// Whether the request may speak for a visitor of the site.
-///
-/// # Errors
-/// [`Refusal::ForeignOrigin`]
-pub(super) fn allow(site: &Site, headers: &HeaderMap, address: IpAddr) -> Result<Allowed, Refusal> {
-    origin::check(headers, site, Visitors::uses_cookie(site, headers)).map_err(|refused| {
-        debug!(site = site.name, %address, %refused, "request refused");
-        Refusal::ForeignOrigin
-    })
-}
-
-/// The answer to `OPTIONS`.
-pub(super) fn preflight(allowed: &Allowed) -> Response<HttpBody> {
-    let mut response = Response::new(whole(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    allowed.dress_preflight(response.headers_mut());
-    response
 }
 
 async fn posted(

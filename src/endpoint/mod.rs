@@ -91,6 +91,9 @@ pub enum Refusal {
     /// 429: this address has taken its share.
     #[error("too many sessions from this address")]
     TooMany,
+    /// 431: more cookies than the bound (RFC 6585 §5).
+    #[error("too many cookies, or too large: delete those of this site")]
+    Cookies,
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
@@ -117,6 +120,7 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -136,6 +140,7 @@ impl Refusal {
             Self::TooLarge => "too_large",
             Self::NoSite => "no_site",
             Self::TooMany => "too_many",
+            Self::Cookies => "cookies",
             Self::UpgradeRequired => "upgrade_required",
             Self::BadGateway => "bad_gateway",
             Self::Unavailable => "unavailable",
@@ -155,13 +160,15 @@ impl Refusal {
                 set(headers, header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
+            // Another origin is told something else, and a cache between must know.
+            Self::ForeignOrigin => set(headers, header::VARY, HeaderValue::from_static("Origin")),
             Self::BadRequest(_)
-            | Self::ForeignOrigin
             | Self::NotWelcome
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
             | Self::TooMany
+            | Self::Cookies
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }
