@@ -4,6 +4,7 @@ pub mod admission;
 pub mod backend;
 pub mod bosh;
 pub mod host_meta;
+pub mod internal;
 pub mod prebind;
 pub mod websocket;
 

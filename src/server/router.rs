@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -28,25 +29,33 @@ use crate::metrics::Bound;
 use crate::origin;
 use crate::origin::Allowed;
 use crate::server::forwarded::Neighbour;
-use crate::server::forwarded::Proxy;
 use crate::server::forwarded::Source;
-use crate::server::forwarded::source;
+use crate::server::forwarded::Trust;
+use crate::server::upload::Upload;
 use crate::site::Site;
-use crate::site::settings::Checked;
 use crate::visitor::Visitors;
 
 /// Leads requests to their endpoints.
 #[derive(Debug)]
 pub struct Router {
     edge: Arc<Edge>,
-    trusted_proxies: Vec<Checked<Proxy>>,
+    trust: Trust,
+    stall: Duration,
 }
 
 impl Router {
-    /// Leads to the endpoints of `edge`; believes `trusted_proxies` about where a request comes from.
+    /// Leads to the endpoints of `edge`; believes those in `trust` about where a request comes from.
+    ///
+    /// A browser that sends nothing of a body to the site for `stall` is given up.
     #[must_use]
-    pub fn new(edge: Arc<Edge>, trusted_proxies: Vec<Checked<Proxy>>) -> Self {
-        Self { edge, trusted_proxies }
+    pub fn new(edge: Arc<Edge>, trust: Trust, stall: Duration) -> Self {
+        Self { edge, trust, stall }
+    }
+
+    /// Who is believed.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// What the endpoints stand on.
@@ -63,7 +72,7 @@ impl Router {
         https: bool,
     ) -> Response<Body> {
         join_cookies(request.headers_mut());
-        let source = source(neighbour, https, request.headers(), &self.trusted_proxies);
+        let source = self.trust.source(neighbour, https, request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answered = match self.site(&request) {
             Ok(site) => self.endpoint(&site, request, source).await,
@@ -88,7 +97,11 @@ impl Router {
                 self.for_a_page(site, request, address).await
             }
             host_meta::XML | host_meta::JSON => Ok(host_meta::answer(site, &request)),
-            _ => self.edge.backend.answer(site, request, address, https).await,
+            _ => {
+                let metrics = self.edge.metrics.clone();
+                let request = request.map(|body| Upload::new(body, self.stall, metrics));
+                self.edge.backend.answer(site, request, address, https).await
+            }
         }
     }
 
