@@ -15,4 +15,5 @@ pub(crate) mod scram;
 pub(crate) mod site;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
+pub(crate) mod wire;
 pub(crate) mod xmpp;
