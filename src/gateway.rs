@@ -1,27 +1,34 @@
 //! Everything put together: a configuration becomes listeners that serve until they are told to stop.
 
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 use tracing::warn;
 
 use crate::config::Config;
+use crate::config::Settings;
 use crate::endpoint::Edge;
 use crate::endpoint::backend::Backend;
+use crate::endpoint::internal::Internal;
 use crate::metrics::Metrics;
 use crate::outbound;
 use crate::server::accept;
 use crate::server::accept::Listener;
 use crate::server::accept::accept;
 use crate::server::accept::drained;
+use crate::server::bounds;
+use crate::server::bounds::Bounds;
 use crate::server::router::Router;
+use crate::server::way::Way;
 use crate::session::bosh::Sessions;
+use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::upstream::login::Gate;
@@ -33,7 +40,8 @@ use crate::visitor::guest;
 pub struct Gateway {
     listeners: Vec<Listener>,
     router: Arc<Router>,
-    http: Arc<accept::Settings>,
+    http: bounds::Settings,
+    internal: Option<(Listener, Arc<Internal>)>,
 }
 
 /// Why a gateway cannot start.
@@ -68,7 +76,9 @@ impl Gateway {
     /// What [`bind`](Self::bind) would find.
     pub fn check(config: &Config) -> Result<(), Error> {
         let tls = &config.settings.tls;
-        if !config.settings.listen.https.is_empty() && !tls.makes_its_own() {
+        let needed =
+            !config.settings.listen.https.is_empty() || config.settings.internal.is_https();
+        if needed && !tls.makes_its_own() {
             tls.load()?;
         }
         Ok(())
@@ -80,25 +90,13 @@ impl Gateway {
     /// What stands in the way of serving.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let Config { settings, sites } = config;
-        let mut listeners = Vec::new();
-        if !settings.listen.https.is_empty() {
-            let names: Vec<String> =
-                sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect();
-            if settings.tls.make_development_certificate(&names)? {
-                let certificate = settings.tls.certificate.display();
-                warn!(%certificate, "made a development certificate: browsers will warn of it, and it is not for the open Internet");
-            }
-            let tls = settings.tls.load()?;
-            for address in settings.listen.https {
-                listeners.push(Listener::https(address, tls.clone()).await?);
-            }
-        }
-        for Checked(plain) in &settings.listen.http {
-            listeners.push(Listener::http(plain).await?);
-        }
-        if listeners.is_empty() {
-            return Err(Error::NoListener);
-        }
+        let tls = load_tls(&settings, &sites)?;
+        let listeners = listeners(&settings, tls.clone()).await?;
+        let monitoring = match &settings.internal.listen {
+            Some(Checked(address)) => Listener::internal(address, tls).await?,
+            None => None,
+        };
+        let trust = settings.listen.trust();
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
         let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
@@ -128,42 +126,90 @@ impl Gateway {
             tasks,
             shutdown,
         };
-        let router = Router::new(Arc::new(edge), settings.listen.trusted_proxies);
-        Ok(Self { listeners, router: Arc::new(router), http: Arc::new(settings.http) })
+        let edge = Arc::new(edge);
+        let secret = settings.internal.secret;
+        let internal =
+            monitoring.map(|listener| (listener, Arc::new(Internal::new(edge.clone(), secret))));
+        let router = Arc::new(Router::new(edge, trust, settings.http.stall));
+        Ok(Self { listeners, router, http: settings.http, internal })
     }
 
     /// The addresses that it is bound to, for people.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        self.listeners.iter().map(Listener::address).collect()
+        self.all_listeners().map(Listener::address).collect()
     }
 
-    /// The ports of its TCP listeners, https first.
+    /// The ports of its TCP listeners: https, http, and the internal one.
     #[must_use]
     pub fn ports(&self) -> Vec<u16> {
-        self.listeners.iter().filter_map(Listener::port).collect()
+        self.all_listeners().filter_map(Listener::port).collect()
+    }
+
+    fn all_listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().chain(self.internal.iter().map(|(listener, _)| listener))
     }
 
     /// Serves until `shutdown` completes, then lets everybody leave in order.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let edge = self.router.edge().clone();
-        let room =
-            Arc::new(Semaphore::new(self.http.connections.get().min(Semaphore::MAX_PERMITS)));
+        let sites = Way::Sites(self.router);
+        let bounds = Arc::new(Bounds::new(self.http.clone(), edge.metrics.clone()));
         for listener in self.listeners {
             info!(address = listener.address(), "listening");
-            edge.tasks.spawn(accept(
-                listener,
-                self.router.clone(),
-                self.http.clone(),
-                room.clone(),
-            ));
+            edge.tasks.spawn(accept(listener, sites.clone(), bounds.clone()));
+        }
+        // To the very end, so that it can be asked who is still here.
+        let end = CancellationToken::new();
+        if let Some((listener, internal)) = self.internal {
+            info!(address = listener.address(), "listening for monitoring");
+            let way = Way::Internal(internal, TaskTracker::new(), end.clone());
+            let bounds = Bounds::new(monitoring(&self.http), edge.metrics.clone());
+            tokio::spawn(accept(listener, way, Arc::new(bounds)));
         }
         shutdown.await;
         info!(open = edge.tasks.len(), "going down");
         edge.shutdown.cancel();
-        drained(&self.router, GRACE).await;
+        drained(&sites, GRACE).await;
+        end.cancel();
     }
+}
+
+/// The certificates, where any listener shows them.
+fn load_tls(settings: &Settings, sites: &Sites) -> Result<Option<Arc<ServerConfig>>, Error> {
+    if settings.listen.https.is_empty() && !settings.internal.is_https() {
+        return Ok(None);
+    }
+    let names: Vec<String> = sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect();
+    if settings.tls.make_development_certificate(&names)? {
+        let certificate = settings.tls.certificate.display();
+        warn!(%certificate, "made a development certificate: browsers will warn of it, and it is not for the open Internet");
+    }
+    Ok(Some(settings.tls.load()?))
+}
+
+async fn listeners(
+    settings: &Settings,
+    tls: Option<Arc<ServerConfig>>,
+) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    if let Some(tls) = tls {
+        for address in &settings.listen.https {
+            listeners.push(Listener::https(*address, tls.clone()).await?);
+        }
+    }
+    for Checked(plain) in &settings.listen.http {
+        listeners.push(Listener::http(plain).await?);
+    }
+    if listeners.is_empty() { Err(Error::NoListener) } else { Ok(listeners) }
+}
+
+/// The bounds of the internal listener: places of its own, so that it answers when those of browsers are taken.
+fn monitoring(http: &bounds::Settings) -> bounds::Settings {
+    let http = http.clone();
+    bounds::Settings { connections: MONITORING, connections_per_address: MONITORING, ..http }
 }
 
 /// How long everybody has to leave.
 const GRACE: Duration = Duration::from_secs(10);
+const MONITORING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);

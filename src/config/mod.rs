@@ -17,7 +17,7 @@ use crate::endpoint::prebind;
 use crate::outbound;
 use crate::pass::ticket;
 use crate::protocol::bosh;
-use crate::server::accept;
+use crate::server::bounds;
 use crate::server::listen;
 use crate::session;
 use crate::site;
@@ -44,6 +44,8 @@ pub struct Config {
 pub struct Settings {
     /// Where browsers are awaited.
     pub listen: listen::Settings,
+    /// Where monitoring is.
+    pub internal: listen::Internal,
     /// The certificate that they are shown.
     pub tls: tls::config::Settings,
     /// How guests are known again.
@@ -55,7 +57,7 @@ pub struct Settings {
     /// How XMPP servers are dealt with.
     pub upstream: upstream::settings::Settings,
     /// The bounds of connections and requests.
-    pub http: accept::Settings,
+    pub http: bounds::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.
@@ -110,6 +112,18 @@ impl Config {
             reading
                 .conflict("listen", "expected an address in https or http: nobody could come in");
         }
+        if settings.listen.asks_in_vain() {
+            reading.conflict(
+                "listen",
+                "proxy_protocol needs trusted_proxies, or a Unix socket in http: nobody else is believed",
+            );
+        }
+        if settings.internal.lacks_a_secret() {
+            reading.conflict(
+                "internal",
+                "needs a secret where it does not listen on loopback or a Unix socket",
+            );
+        }
         let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {
             for (place, (key, error)) in faults {
                 reading.fault("site", place, key, &error);
@@ -132,6 +146,9 @@ impl Settings {
         }
         for Checked(plain) in &mut self.listen.http {
             *plain = plain.clone().below(folder);
+        }
+        if let Some(Checked(address)) = &mut self.internal.listen {
+            *address = address.clone().below(folder);
         }
     }
 }

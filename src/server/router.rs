@@ -1,6 +1,7 @@
 //! The way of a request: who it is for, where it comes from, and the endpoint of its path.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -23,24 +24,32 @@ use crate::endpoint::prebind;
 use crate::endpoint::websocket;
 use crate::endpoint::whole;
 use crate::server::forwarded::Neighbour;
-use crate::server::forwarded::Proxy;
 use crate::server::forwarded::Source;
-use crate::server::forwarded::source;
+use crate::server::forwarded::Trust;
+use crate::server::upload::Upload;
 use crate::site::Site;
-use crate::site::settings::Checked;
 
 /// Leads requests to their endpoints.
 #[derive(Debug)]
 pub struct Router {
     edge: Arc<Edge>,
-    trusted_proxies: Vec<Checked<Proxy>>,
+    trust: Trust,
+    stall: Duration,
 }
 
 impl Router {
-    /// Leads to the endpoints of `edge`; believes `trusted_proxies` about where a request comes from.
+    /// Leads to the endpoints of `edge`; believes those in `trust` about where a request comes from.
+    ///
+    /// A browser that sends nothing of a body to the site for `stall` is given up.
     #[must_use]
-    pub fn new(edge: Arc<Edge>, trusted_proxies: Vec<Checked<Proxy>>) -> Self {
-        Self { edge, trusted_proxies }
+    pub fn new(edge: Arc<Edge>, trust: Trust, stall: Duration) -> Self {
+        Self { edge, trust, stall }
+    }
+
+    /// Who is believed.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// What the endpoints stand on.
@@ -57,16 +66,17 @@ impl Router {
         https: bool,
     ) -> Response<Body> {
         join_cookies(request.headers_mut());
-        let source = source(neighbour, https, request.headers(), &self.trusted_proxies);
+        let source = self.trust.source(neighbour, https, request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answered = match self.site(&request) {
             Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
-        let response = answered.unwrap_or_else(|refusal| {
+        let response = answered.unwrap_or_else(Refusal::response);
+        if let Some(refusal) = response.extensions().get::<Refusal>() {
             debug!(%method, path, %refusal, "request refused");
-            refusal.response()
-        });
+            self.edge.metrics.refused(refusal.reason());
+        }
         if method == Method::HEAD { without_body(response) } else { response }
     }
 
@@ -81,7 +91,11 @@ impl Router {
             bosh::PATH => bosh::answer(&self.edge, site, request, address).await,
             prebind::PATH => prebind::answer(&self.edge, site, request, address).await,
             host_meta::XML | host_meta::JSON => host_meta::answer(site, &request),
-            _ => self.edge.backend.answer(site, request, address, https).await,
+            _ => {
+                let metrics = self.edge.metrics.clone();
+                let request = request.map(|body| Upload::new(body, self.stall, metrics));
+                self.edge.backend.answer(site, request, address, https).await
+            }
         }
     }
 
