@@ -38,6 +38,7 @@ use crate::endpoint::backend::outgoing::outgoing;
 use crate::endpoint::backend::outgoing::remove_hop_by_hop;
 use crate::endpoint::backend::outgoing::repetition;
 use crate::endpoint::backend::pace::Paced;
+use crate::endpoint::backend::pace::Upload;
 use crate::endpoint::backend::upgrade::Wanted;
 use crate::outbound;
 use crate::outbound::Client;
@@ -53,9 +54,6 @@ pub struct Settings {
     /// How long a web server may take for its answer to begin, from the last that it has read of the request.
     #[serde(with = "humantime_serde")]
     pub answer: Duration,
-    /// How long a browser may pause in an upload; less than 512 bytes a second is a pause.
-    #[serde(with = "humantime_serde")]
-    pub upload: Duration,
     /// How long a web server may pause in an answer, and both sides of the site's own WebSockets may be silent. Longer
     /// than events are apart that a page waits for: browsers ask again for a stream of events, but not for a download.
     #[serde(with = "humantime_serde")]
@@ -64,11 +62,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            answer: Duration::from_secs(300),
-            upload: Duration::from_secs(30),
-            idle: Duration::from_secs(3600),
-        }
+        Self { answer: Duration::from_secs(300), idle: Duration::from_secs(3600) }
     }
 }
 
@@ -166,7 +160,7 @@ impl Backend {
         // What the browser speaks with us is not what we speak with the server.
         head.version = Version::default();
         let body = body.map_err(Into::into).boxed_unsync();
-        let body = Paced::answer(body, self.settings.idle).boxed_unsync();
+        let body = Paced::new(body, self.settings.idle).boxed_unsync();
         let sets = cookies::are_set(&head.headers, site.cookies());
         let Some(doubt) = changing.or_else(|| sets.then(|| doubt(cookies))) else {
             return Ok(Response::from_parts(head, body));
@@ -188,8 +182,7 @@ impl Backend {
 
     async fn send_once(&self, request: Request<Body>) -> Result<Response<body::Incoming>, Error> {
         let (head, body) = request.into_parts();
-        let upload = Paced::upload(body, self.settings.upload);
-        let turn = upload.turn();
+        let (upload, turn) = Upload::new(body);
         let mut sending = pin!(self.client.send(Request::from_parts(head, upload.boxed_unsync())));
         loop {
             // While the browser uploads it is not the server that is waited for.

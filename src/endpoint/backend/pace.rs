@@ -1,4 +1,4 @@
-//! Bodies that do not go on: how long one is waited for, and since when the other side has all that came.
+//! Bodies that do not go on: how long an answer is waited for, and since when a web server has all of an upload that came.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -20,50 +20,22 @@ use tokio::time::sleep;
 
 use crate::endpoint::Body;
 
-/// A body whose writer has to go on; it ends with [`Stalled`] where that takes too long.
-///
-/// Only the time counts in which the body is waited for: a reader that takes its time costs the writer nothing.
+/// An answer that may pause as often as it likes, but each time no longer than so.
 pub(super) struct Paced {
     body: Body,
-    /// The longest that is waited for more.
-    limit: Duration,
-    /// How much of that is left.
-    left: Duration,
-    /// Who brings less in a second is taken for silent: bytes. None: every byte is as good as many.
-    rate: Option<u32>,
-    /// Since when the writer is waited for, and until when.
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
-    turn: Turn,
+    longest: Duration,
+    /// Runs while the web server is waited for: a browser that takes its time costs it nothing.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// The writer of a body has been silent for too long.
+/// The web server has been silent for too long in the midst of its answer.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing more came of a body")]
-pub(super) struct Stalled;
+#[error("nothing more came of the answer for {0:?}")]
+struct Stalled(Duration);
 
 impl Paced {
-    /// An upload: its browser may pause for `limit` and must bring 512 bytes a second.
-    pub(super) fn upload(body: Body, limit: Duration) -> Self {
-        Self { rate: Some(SLOWEST), ..Self::answer(body, limit) }
-    }
-
-    /// An answer: its web server may pause for `limit`, as often as it likes.
-    pub(super) fn answer(body: Body, limit: Duration) -> Self {
-        Self { body, limit, left: limit, rate: None, waiting: None, turn: Turn::default() }
-    }
-
-    /// Whose turn it is.
-    pub(super) fn turn(&self) -> Turn {
-        self.turn.clone()
-    }
-
-    fn came(&mut self, bytes: usize) {
-        self.turn.set(Some(Instant::now()));
-        let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
-        let earned = self.rate.map_or(self.limit, |rate| {
-            Duration::from_secs(1).saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX)) / rate
-        });
-        self.left = self.left.saturating_sub(waited).saturating_add(earned).min(self.limit);
+    pub(super) fn new(body: Body, longest: Duration) -> Self {
+        Self { body, longest, pause: None }
     }
 }
 
@@ -77,15 +49,13 @@ impl body::Body for Paced {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-            this.came(data.map_or(0, Bytes::len));
+            this.pause = None;
             return Poll::Ready(frame);
         }
-        this.turn.set(None);
-        let left = this.left;
-        let (_, end) = this.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
-        ready!(end.as_mut().poll(context));
-        Poll::Ready(Some(Err(Box::new(Stalled))))
+        let longest = this.longest;
+        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(longest)));
+        ready!(pause.as_mut().poll(context));
+        Poll::Ready(Some(Err(Stalled(longest).into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -97,13 +67,21 @@ impl body::Body for Paced {
     }
 }
 
-/// Since when the reader of a body has all that came; nothing while its writer is waited for.
+/// An upload that says whose turn it is: the browser's to send more, or the web server's to take it and to answer.
+pub(super) struct Upload {
+    body: Body,
+    turn: Turn,
+}
+
+/// Since when it is the web server's turn; nothing while it is the browser's.
 #[derive(Clone)]
 pub(super) struct Turn(Arc<Mutex<Option<Instant>>>);
 
-impl Default for Turn {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some(Instant::now()))))
+impl Upload {
+    /// The upload, and whose turn it is; at first the web server's.
+    pub(super) fn new(body: Body) -> (Self, Turn) {
+        let turn = Turn(Arc::new(Mutex::new(Some(Instant::now()))));
+        (Self { body, turn: turn.clone() }, turn)
     }
 }
 
@@ -112,11 +90,29 @@ impl Turn {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
-    /// Since when it is the reader's turn.
     pub(super) fn since(&self) -> Option<Instant> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Bytes a second: what no line is too slow for (Apache's `mod_reqtimeout` has 500).
-const SLOWEST: u32 = 512;
+impl body::Body for Upload {
+    type Data = Bytes;
+    type Error = Box<dyn StdError + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.turn.set(frame.is_ready().then(Instant::now));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
