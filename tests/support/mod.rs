@@ -8,8 +8,10 @@
     reason = "a test that cannot get its server has failed"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod bosh;
 pub(crate) mod gateway;
+pub(crate) mod http;
 pub(crate) mod prosody;
 pub(crate) mod scram;
 pub(crate) mod script;
