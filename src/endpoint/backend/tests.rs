@@ -1,9 +1,12 @@
 //! Requests on their way to a scripted web server, and answers on their way back.
 
+mod failures;
+mod pauses;
 mod upgrades;
 
 use http_body_util::Full;
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
