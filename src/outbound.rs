@@ -92,6 +92,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.idle)
             .pool_max_idle_per_host(settings.idle_connections)
+            .http1_max_buf_size(READ_AHEAD)
             .build(https.https_or_http().enable_http1().wrap_connector(http));
         Self { pool }
     }
@@ -137,3 +138,6 @@ pub fn chain(error: &dyn StdError) -> String {
     }
     text
 }
+
+/// What is read ahead of one answer, in bytes: a browser that does not read it costs no more.
+const READ_AHEAD: usize = 64 * 1024;
