@@ -58,6 +58,8 @@ pub struct Settings {
     pub upstream: upstream::settings::Settings,
     /// The bounds of connections and requests.
     pub http: bounds::Settings,
+    /// Sessions over either transport.
+    pub sessions: session::roll::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.
@@ -123,6 +125,9 @@ impl Config {
                 "internal",
                 "needs a secret where it does not listen on loopback or a Unix socket",
             );
+        }
+        for site in &mut settings.sites {
+            site.take_paths_from(folder);
         }
         let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {
             for (place, (key, error)) in faults {

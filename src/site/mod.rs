@@ -2,6 +2,7 @@
 
 pub mod page;
 pub mod settings;
+pub mod upstream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::site::settings::Pass;
 use crate::site::settings::Settings;
 use crate::site::settings::Whois;
 use crate::site::settings::WithoutSession;
+use crate::site::upstream::Upstream;
 
 /// One website whose visitors are let into a chat.
 #[derive(Debug, Clone)]
@@ -51,8 +53,8 @@ pub struct Site {
 pub struct XmppDomain {
     /// What follows the `@`.
     pub domain: Domain,
-    /// The client port of the server that serves it, as `host:port`.
-    pub upstream: String,
+    /// The server that serves it.
+    pub upstream: Arc<Upstream>,
     /// What the server is shown in place of a password.
     pub pass: Proof,
 }
@@ -114,6 +116,18 @@ pub enum Error {
     /// Said and never used.
     #[error("pass = \"anonymous\" has no secret")]
     UnusedSecret,
+    /// Nobody in between may read along.
+    #[error(
+        "tickets and messages would cross the network in the clear to {0}: expected a server on this machine, or \
+         security = \"starttls\" or \"tls\""
+    )]
+    InTheClear(String),
+    /// Said and never used.
+    #[error("security = \"none\" has no authority: write security = \"starttls\" or \"tls\"")]
+    UnusedAuthority,
+    /// No server could prove that it is the domain's.
+    #[error("{0}")]
+    NoIdentity(String),
     /// The server would make a name up for somebody who has one.
     #[error("a member cannot sign in with pass = \"anonymous\"")]
     AnonymousMember,
@@ -127,8 +141,10 @@ impl Site {
     ///
     /// # Errors
     /// Everything that does not fit together.
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
-        let faults = faults_of(&settings);
+    pub fn new(mut settings: Settings) -> Result<Self, Vec<Fault>> {
+        let mut faults = faults_of(&settings);
+        let registered = XmppDomain::new(settings.registered.take(), &REGISTERED, &mut faults);
+        let guests = XmppDomain::new(settings.guests.take(), &GUESTS, &mut faults);
         let hosts: Vec<String> = settings.hosts.into_iter().map(|host| host.0.0).collect();
         let Some(name) = hosts.first().cloned() else { return Err(faults) };
         if !faults.is_empty() {
@@ -139,7 +155,6 @@ impl Site {
         if origins.is_empty() {
             origins = hosts.iter().map(|host| Origin::of_host(host)).collect();
         }
-        let guests = settings.guests.and_then(XmppDomain::new);
         let without_session = settings.without_session.unwrap_or(match guests {
             Some(_) => WithoutSession::Guest,
             None => WithoutSession::Refuse,
@@ -153,7 +168,7 @@ impl Site {
             name,
             hosts,
             origins,
-            registered: settings.registered.and_then(XmppDomain::new),
+            registered,
             guests,
             rooms: settings.rooms.map(|rooms| rooms.0),
             without_session,
@@ -189,16 +204,36 @@ impl Site {
 }
 
 impl XmppDomain {
-    /// Nothing where [`Site::new`] has found a fault.
-    fn new(settings: settings::XmppDomain) -> Option<Self> {
+    /// Nothing where there is none, or a fault.
+    fn new(
+        settings: Option<settings::XmppDomain>,
+        keys: &Keys,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Self> {
+        let settings = settings?;
+        let upstream = Upstream::new(&settings).map_err(|error| {
+            let key =
+                if matches!(error, Error::InTheClear(_)) { keys.upstream } else { keys.authority };
+            faults.push((key, error));
+        });
         let pass = match (settings.pass, settings.secret) {
             (Pass::Ticket, Some(secret)) => Proof::Ticket(secret),
             (Pass::Ticket, None) => return None,
             (Pass::Anonymous, _) => Proof::Anonymous,
         };
-        Some(Self { domain: settings.domain.0, upstream: settings.upstream.0.0, pass })
+        Some(Self { domain: settings.domain.0, upstream: Arc::new(upstream.ok()?), pass })
     }
 }
+
+/// What is told of the server of one home, by key.
+struct Keys {
+    upstream: &'static str,
+    authority: &'static str,
+}
+
+const REGISTERED: Keys =
+    Keys { upstream: "registered.upstream", authority: "registered.authority" };
+const GUESTS: Keys = Keys { upstream: "guests.upstream", authority: "guests.authority" };
 
 /// Every site of this Vestibule, found by the host of a request.
 #[derive(Debug, Clone, Default)]

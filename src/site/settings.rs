@@ -1,6 +1,7 @@
 //! What the administrator writes about one website, below `[[site]]` in `proxy.toml`.
 
-use std::net::IpAddr;
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -13,6 +14,7 @@ use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
 use crate::site::page::Origin;
+use crate::site::upstream::ClientPort;
 
 /// One `[[site]]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -90,13 +92,52 @@ pub struct XmppDomain {
     /// What follows the `@`.
     pub domain: Checked<Domain>,
     /// The client port of the server that serves it, as `host:port`.
-    pub upstream: Checked<Upstream>,
+    pub upstream: Checked<ClientPort>,
+    /// How the connection to it is protected.
+    #[serde(default)]
+    pub security: Security,
+    /// The authorities that may say who the server is, PEM; by default those that this machine believes.
+    #[serde(default)]
+    pub authority: Option<PathBuf>,
+    /// Whether what will surely come next is sent before the server has answered.
+    #[serde(default = "yes")]
+    pub pipelining: bool,
+    /// Whether the server is told the visitor's address, by a header of the PROXY protocol (version 2).
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// What the server is shown in place of a password.
     #[serde(default)]
     pub pass: Pass,
     /// What signs a ticket; the server's module has the same.
     #[serde(default)]
     pub secret: Option<Secret>,
+}
+
+/// The ways to protect a connection to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// It does not leave this machine.
+    #[default]
+    None,
+    /// TLS begins on the port for clients (RFC 6120 §5); without it there is no sign-in.
+    StartTls,
+    /// TLS from the first byte, on a port of its own (XEP-0368).
+    Tls,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Settings {
+    /// Makes the paths that are relative relative to `folder`.
+    pub fn take_paths_from(&mut self, folder: &Path) {
+        for home in [&mut self.registered, &mut self.guests].into_iter().flatten() {
+            home.authority = home.authority.as_ref().map(|path| folder.join(path));
+        }
+    }
 }
 
 fn administrators() -> Vec<Checked<Localpart>> {
@@ -224,10 +265,6 @@ fn as_text<S: serde::Serializer>(value: &Uri, serializer: S) -> Result<S::Ok, S:
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(pub String);
 
-/// Where a server listens for clients: `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upstream(pub String);
-
 /// The URL of something on a web server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(pub Uri);
@@ -256,24 +293,6 @@ impl Written for Origin {
         text.parse().map_err(|_| {
             format!("expected an origin such as \"https://www.example.org\", not {text:?}")
         })
-    }
-}
-
-impl Written for Upstream {
-    fn read(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected host:port, such as \"127.0.0.1:5222\", not {text:?}");
-        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
-        if !port.parse().is_ok_and(|port: u16| port > 0) || host.is_empty() {
-            return Err(expected());
-        }
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!(
-                "expected a server on this machine: tickets and messages would cross the network in the clear to {text:?}"
-            ))
-        }
     }
 }
 
@@ -337,23 +356,6 @@ mod tests {
         assert_eq!(Host::read("WWW.Example.org").unwrap().0, "www.example.org");
         for wrong in ["", "a:443", "https://a", "a/b", "a b", "a."] {
             assert!(Host::read(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn upstream_needs_a_port() {
-        for right in ["127.0.0.1:5222", "[::1]:5222", "localhost:1"] {
-            assert_eq!(Upstream::read(right).unwrap().0, right);
-        }
-        for wrong in ["", "localhost", ":5222", "localhost:0", "localhost:65536", "localhost:x"] {
-            assert!(Upstream::read(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn upstream_is_on_this_machine() {
-        for wrong in ["xmpp.example.org:5222", "192.0.2.1:5222", "[2001:db8::1]:5222"] {
-            assert!(Upstream::read(wrong).unwrap_err().contains("in the clear"), "{wrong}");
         }
     }
 

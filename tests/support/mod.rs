@@ -8,6 +8,7 @@
     reason = "a test that cannot get its server has failed"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod bosh;
 pub(crate) mod gateway;
 pub(crate) mod http;
