@@ -1,5 +1,7 @@
 //! Everything put together: a configuration becomes listeners that serve until they are told to stop.
 
+pub mod reload;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +16,24 @@ use tracing::warn;
 use crate::config::Config;
 use crate::endpoint::Edge;
 use crate::endpoint::backend::Backend;
+use crate::file;
+use crate::gateway::reload::Reload;
+use crate::gateway::reload::Showing;
 use crate::metrics::Metrics;
 use crate::outbound;
 use crate::server::accept;
 use crate::server::accept::Listener;
 use crate::server::accept::accept;
 use crate::server::accept::drained;
+use crate::server::live::Live;
 use crate::server::router::Router;
 use crate::session::bosh::Sessions;
+use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
+use crate::tls::certificates;
+use crate::tls::certificates::Certificates;
+use crate::tls::development;
 use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 use crate::visitor::guest;
@@ -34,6 +44,7 @@ pub struct Gateway {
     listeners: Vec<Listener>,
     router: Arc<Router>,
     http: Arc<accept::Settings>,
+    reload: Reload,
 }
 
 /// Why a gateway cannot start.
@@ -41,7 +52,13 @@ pub struct Gateway {
 pub enum Error {
     /// Certificate or key.
     #[error(transparent)]
-    Tls(#[from] tls::config::Error),
+    Certificate(#[from] certificates::Error),
+    /// The certificate for a first try.
+    #[error(transparent)]
+    Development(#[from] development::Error),
+    /// TLS as a whole.
+    #[error("there is no TLS")]
+    Tls(#[from] rustls::Error),
     /// An address.
     #[error(transparent)]
     Listen(#[from] accept::Error),
@@ -62,33 +79,22 @@ impl Error {
 }
 
 impl Gateway {
-    /// Whether the files that a configuration names could be used, without making any or binding an address.
-    ///
-    /// # Errors
-    /// What [`bind`](Self::bind) would find.
-    pub fn check(config: &Config) -> Result<(), Error> {
-        let tls = &config.settings.tls;
-        if !config.settings.listen.https.is_empty() && !tls.makes_its_own() {
-            tls.load()?;
-        }
-        Ok(())
-    }
-
-    /// Reads certificates and keys (those for development are made where they are missing) and binds the addresses.
+    /// Binds the addresses; a development certificate is made where it is missing.
     ///
     /// # Errors
     /// What stands in the way of serving.
     pub async fn bind(config: Config) -> Result<Self, Error> {
-        let Config { settings, sites } = config;
+        let Config { settings, sites, certificates, written, .. } = config;
         let mut listeners = Vec::new();
+        let mut showing = None;
         if !settings.listen.https.is_empty() {
-            let names: Vec<String> =
-                sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect();
-            if settings.tls.make_development_certificate(&names)? {
-                let certificate = settings.tls.certificate.display();
-                warn!(%certificate, "made a development certificate: browsers will warn of it, and it is not for the open Internet");
-            }
-            let tls = settings.tls.load()?;
+            let certificates = match certificates {
+                Some(certificates) => certificates,
+                None => development_certificate(&settings.tls, &sites)?,
+            };
+            let here = Arc::new(Showing::new(&settings.tls, certificates));
+            let tls = tls::config::server_config_with(here.shown())?;
+            showing = Some(here);
             for address in settings.listen.https {
                 listeners.push(Listener::https(address, tls.clone()).await?);
             }
@@ -105,7 +111,6 @@ impl Gateway {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
         let edge = Edge {
-            sites,
             backend: Backend::new(
                 (client, settings.backend),
                 visitors.clone(),
@@ -128,8 +133,16 @@ impl Gateway {
             tasks,
             shutdown,
         };
-        let router = Router::new(Arc::new(edge), settings.listen.trusted_proxies);
-        Ok(Self { listeners, router: Arc::new(router), http: Arc::new(settings.http) })
+        let live = Live::new(sites, settings.listen.trusted_proxies);
+        let router = Arc::new(Router::new(Arc::new(edge), live));
+        let reload = Reload { router: router.clone(), showing, started_with: Arc::new(written) };
+        Ok(Self { listeners, router, http: Arc::new(settings.http), reload })
+    }
+
+    /// What replaces parts of it while it runs.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// The addresses that it is bound to, for people.
@@ -158,11 +171,27 @@ impl Gateway {
                 room.clone(),
             ));
         }
+        edge.tasks.spawn(self.reload.watch_certificates(edge.shutdown.clone()));
         shutdown.await;
         info!(open = edge.tasks.len(), "going down");
         edge.shutdown.cancel();
         drained(&self.router, GRACE).await;
     }
+}
+
+fn development_certificate(
+    settings: &tls::config::Settings,
+    sites: &Sites,
+) -> Result<Certificates, Error> {
+    let names: Vec<String> = sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect();
+    development::make(settings, &names)?;
+    let certificate = settings.certificate.display();
+    warn!(%certificate, "made a development certificate: browsers will warn of it, and it is not for the open Internet");
+    let loaded = Certificates::load(&settings.pairs(), &file::read);
+    loaded.map_err(|faults| match faults.into_iter().next() {
+        Some(fault) => fault.error.into(),
+        None => Error::NoListener,
+    })
 }
 
 /// How long everybody has to leave.

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::endpoint::Body as HttpBody;
+use crate::endpoint::Departed;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::admission::Admitted;
@@ -109,6 +110,7 @@ async fn posted(
     drop(text);
     match body.sid.clone() {
         Some(sid) => known(edge, site, (&head.headers, address), &sid, body).await,
+        None if head.extensions.get::<Departed>().is_some() => Err(Refusal::NoSite),
         None => new(edge, site, (&head.headers, address), body).await,
     }
 }

@@ -30,7 +30,6 @@ use crate::protocol::jid::Domain;
 use crate::session;
 use crate::session::registry;
 use crate::site::Site;
-use crate::site::Sites;
 use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 
@@ -42,8 +41,6 @@ pub type Body = crate::outbound::Body;
 pub struct Edge {
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// The websites.
-    pub sites: Sites,
     /// What tells their visitors apart.
     pub visitors: Arc<Visitors>,
     /// The way to the sites' own web servers.
@@ -63,6 +60,10 @@ pub struct Edge {
     /// Cancelled when the edge goes down.
     pub shutdown: CancellationToken,
 }
+
+/// Marks a request for a site that is no more: what is under way goes on, and nothing new begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Departed;
 
 /// A request that is refused with a status; the browser is told no more than it may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,4 +3,5 @@
 pub mod accept;
 pub mod forwarded;
 pub mod listen;
+pub mod live;
 pub mod router;

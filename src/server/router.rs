@@ -1,6 +1,8 @@
 //! The way of a request: who it is for, where it comes from, and the endpoint of its path.
 
 use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -14,6 +16,7 @@ use hyper::header::HeaderValue;
 use tracing::debug;
 
 use crate::endpoint::Body;
+use crate::endpoint::Departed;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::bosh;
@@ -23,24 +26,34 @@ use crate::endpoint::prebind;
 use crate::endpoint::websocket;
 use crate::endpoint::whole;
 use crate::server::forwarded::Neighbour;
-use crate::server::forwarded::Proxy;
 use crate::server::forwarded::Source;
 use crate::server::forwarded::source;
+use crate::server::live::Live;
 use crate::site::Site;
-use crate::site::settings::Checked;
 
 /// Leads requests to their endpoints.
 #[derive(Debug)]
 pub struct Router {
     edge: Arc<Edge>,
-    trusted_proxies: Vec<Checked<Proxy>>,
+    live: RwLock<Arc<Live>>,
 }
 
 impl Router {
-    /// Leads to the endpoints of `edge`; believes `trusted_proxies` about where a request comes from.
+    /// Leads to the endpoints of `edge`.
     #[must_use]
-    pub fn new(edge: Arc<Edge>, trusted_proxies: Vec<Checked<Proxy>>) -> Self {
-        Self { edge, trusted_proxies }
+    pub fn new(edge: Arc<Edge>, live: Live) -> Self {
+        Self { edge, live: RwLock::new(Arc::new(live)) }
+    }
+
+    /// Goes by `next` from the next request on.
+    pub fn replace(&self, next: Live) {
+        // Nothing that can panic is done under the lock.
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        *live = Arc::new(live.followed_by(next));
+    }
+
+    fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What the endpoints stand on.
@@ -57,9 +70,10 @@ impl Router {
         https: bool,
     ) -> Response<Body> {
         join_cookies(request.headers_mut());
-        let source = source(neighbour, https, request.headers(), &self.trusted_proxies);
+        let live = self.live();
+        let source = source(neighbour, https, request.headers(), &live.trusted_proxies);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answered = match self.site(&request) {
+        let answered = match site(&live, &mut request) {
             Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
@@ -84,17 +98,26 @@ impl Router {
             _ => self.edge.backend.answer(site, request, address, https).await,
         }
     }
+}
 
-    /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
-    fn site(&self, request: &Request<Incoming>) -> Result<Arc<Site>, Refusal> {
-        let host = host(request).ok_or(Refusal::NoSite)?;
-        let sites = &self.edge.sites;
-        // XMPP clients look for host-meta under the domain of an address.
-        let by_xmpp_domain = || match request.uri().path() {
-            host_meta::XML | host_meta::JSON => sites.by_xmpp_domain(host),
-            _ => None,
-        };
-        sites.by_host(host).or_else(by_xmpp_domain).cloned().ok_or(Refusal::NoSite)
+/// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
+fn site(live: &Live, request: &mut Request<Incoming>) -> Result<Arc<Site>, Refusal> {
+    let host = host(request).ok_or(Refusal::NoSite)?;
+    // XMPP clients look for host-meta under the domain of an address.
+    let by_xmpp_domain = || match request.uri().path() {
+        host_meta::XML | host_meta::JSON => live.sites.by_xmpp_domain(host),
+        _ => None,
+    };
+    if let Some(site) = live.sites.by_host(host).or_else(by_xmpp_domain) {
+        return Ok(Arc::clone(site));
+    }
+    // A WebSocket is there for good; a session over BOSH knocks again and again.
+    match (live.departed(host).cloned(), one_slash_less(request.uri().path())) {
+        (Some(site), bosh::PATH) => {
+            request.extensions_mut().insert(Departed);
+            Ok(site)
+        }
+        (Some(_) | None, _) => Err(Refusal::NoSite),
     }
 }
 

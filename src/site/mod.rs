@@ -174,6 +174,12 @@ impl Site {
         }
     }
 
+    /// Whether this authority, with or without a port, is one of its hosts.
+    #[must_use]
+    pub fn is_reached_at(&self, authority: &str) -> bool {
+        host_of(authority).is_some_and(|host| self.hosts.contains(&host))
+    }
+
     /// The origin under which `host`, or else the site itself, is reached.
     #[must_use]
     pub fn address(&self, host: &str) -> Origin {

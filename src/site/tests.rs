@@ -14,7 +14,8 @@ const GUESTS: &str = "
     upstream = '127.0.0.1:5222'
     secret = 'a secret we share'";
 
-fn sites(texts: &[&str]) -> Result<Sites, Vec<(usize, Fault)>> {
+/// Several of them.
+pub(crate) fn sites(texts: &[&str]) -> Result<Sites, Vec<(usize, Fault)>> {
     Sites::new(texts.iter().map(|text| toml::from_str(text).unwrap()).collect())
 }
 
