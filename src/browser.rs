@@ -1,10 +1,15 @@
-//! The browser's end of a connection: TLS, or plain behind a reverse proxy.
+//! The browser's end of a connection: TLS, or plain behind a reverse proxy; a browser that takes no byte for too long is gone.
 
+use std::fmt;
+use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
 
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
@@ -12,12 +17,26 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use tokio::time::sleep;
 
+use crate::metrics::Bound;
+use crate::metrics::Metrics;
+use crate::metrics::Present;
+use crate::share::Share;
 use crate::tls;
 
 /// A connected browser, or the reverse proxy that speaks for it.
+pub struct Browser {
+    line: Line,
+    patience: Arc<Patience>,
+    /// Runs while the browser takes nothing; in a box, because it is large and seldom there.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// What carries the bytes.
 #[derive(Debug)]
-pub enum Browser {
+pub enum Line {
     /// HTTPS.
     Tls(tls::stream::Stream<TcpStream>),
     /// Plain HTTP on loopback.
@@ -26,17 +45,72 @@ pub enum Browser {
     Unix(UnixStream),
 }
 
+/// How long a browser may take no byte of what it is sent.
+#[derive(Debug)]
+pub struct Patience {
+    stall: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Patience {
+    /// Ends after `stall` without progress; those that were ended are counted.
+    #[must_use]
+    pub fn new(stall: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { stall, metrics }
+    }
+}
+
 /// A connection's place among those that are allowed at once; free again when the last who holds it lets go.
 ///
 /// It travels in the extensions of a request: whoever takes the connection over takes it along.
 #[derive(Clone, Debug)]
-pub struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+pub struct Place(#[expect(dead_code, reason = "held, not read")] Arc<Taken>);
+
+/// What a connection has taken.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held, not read")]
+struct Taken {
+    of_all: OwnedSemaphorePermit,
+    of_its_address: Option<Share<IpAddr>>,
+    counted: Option<Present>,
+}
 
 impl Place {
-    /// Takes the place that this permit stands for.
+    /// Takes the place that the permit stands for, the one among those of its address, and the one that metrics show.
     #[must_use]
-    pub fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(permit))
+    pub fn new(
+        of_all: OwnedSemaphorePermit,
+        of_its_address: Option<Share<IpAddr>>,
+        counted: Option<Present>,
+    ) -> Self {
+        Self(Arc::new(Taken { of_all, of_its_address, counted }))
+    }
+}
+
+impl Browser {
+    /// A browser at the other end of `line`.
+    #[must_use]
+    pub fn new(line: Line, patience: Arc<Patience>) -> Self {
+        Self { line, patience, stalled: None }
+    }
+
+    /// Passes `tried` on; an error instead, if the browser has taken nothing for too long.
+    fn poll_progress<T>(
+        &mut self,
+        tried: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if tried.is_ready() {
+            self.stalled = None;
+            return tried;
+        }
+        let stall = self.patience.stall;
+        let clock = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
+        ready!(clock.as_mut().poll(cx));
+        // Who asks again is told again, but it is one browser.
+        self.stalled = None;
+        self.patience.metrics.reached(Bound::WriteTime);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -46,10 +120,10 @@ impl AsyncRead for Browser {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.get_mut().line {
+            Line::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Line::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Line::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -60,26 +134,38 @@ impl AsyncWrite for Browser {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        let this = self.get_mut();
+        let tried = match &mut this.line {
+            Line::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Line::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Line::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
+        this.poll_progress(tried, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        let this = self.get_mut();
+        let tried = match &mut this.line {
+            Line::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Line::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Line::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        this.poll_progress(tried, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        let this = self.get_mut();
+        let tried = match &mut this.line {
+            Line::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Line::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Line::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        };
+        this.poll_progress(tried, cx)
+    }
+}
+
+impl fmt::Debug for Browser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line.fmt(f)
     }
 }

@@ -3,30 +3,36 @@
 pub mod reload;
 
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 use tracing::warn;
 
 use crate::config::Config;
+use crate::config::Settings;
 use crate::endpoint::Edge;
 use crate::endpoint::backend::Backend;
+use crate::endpoint::internal::Internal;
 use crate::file;
 use crate::gateway::reload::Reload;
 use crate::gateway::reload::Showing;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbound;
 use crate::server::accept;
 use crate::server::accept::Listener;
 use crate::server::accept::accept;
 use crate::server::accept::drained;
-use crate::server::live::Live;
+use crate::server::bounds;
+use crate::server::bounds::Bounds;
 use crate::server::router::Router;
+use crate::server::way::Way;
 use crate::session::bosh::Sessions;
 use crate::site::Sites;
 use crate::site::settings::Checked;
@@ -43,7 +49,8 @@ use crate::visitor::guest;
 pub struct Gateway {
     listeners: Vec<Listener>,
     router: Arc<Router>,
-    http: Arc<accept::Settings>,
+    http: bounds::Settings,
+    internal: Option<(Listener, Arc<Internal>)>,
     reload: Reload,
 }
 
@@ -85,32 +92,24 @@ impl Gateway {
     /// What stands in the way of serving.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let Config { settings, sites, certificates, written, .. } = config;
-        let mut listeners = Vec::new();
-        let mut showing = None;
-        if !settings.listen.https.is_empty() {
-            let certificates = match certificates {
-                Some(certificates) => certificates,
-                None => development_certificate(&settings.tls, &sites)?,
-            };
-            let here = Arc::new(Showing::new(&settings.tls, certificates));
-            let tls = tls::config::server_config_with(here.shown())?;
-            showing = Some(here);
-            for address in settings.listen.https {
-                listeners.push(Listener::https(address, tls.clone()).await?);
-            }
-        }
-        for Checked(plain) in &settings.listen.http {
-            listeners.push(Listener::http(plain).await?);
-        }
-        if listeners.is_empty() {
-            return Err(Error::NoListener);
-        }
+        let showing = showing(&settings, &sites, certificates)?;
+        let tls = match &showing {
+            Some(showing) => Some(tls::config::server_config_with(showing.shown())?),
+            None => None,
+        };
+        let listeners = listeners(&settings, tls.clone()).await?;
+        let monitoring = match &settings.internal.listen {
+            Some(Checked(address)) => Listener::internal(address, tls).await?,
+            None => None,
+        };
+        let trust = settings.listen.trust();
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
         let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
         let edge = Edge {
+            sites: Live::new(sites),
             backend: Backend::new(
                 (client, settings.backend),
                 visitors.clone(),
@@ -133,10 +132,13 @@ impl Gateway {
             tasks,
             shutdown,
         };
-        let live = Live::new(sites, settings.listen.trusted_proxies);
-        let router = Arc::new(Router::new(Arc::new(edge), live));
+        let edge = Arc::new(edge);
+        let secret = settings.internal.secret;
+        let internal =
+            monitoring.map(|listener| (listener, Arc::new(Internal::new(edge.clone(), secret))));
+        let router = Arc::new(Router::new(edge, trust, settings.http.stall));
         let reload = Reload { router: router.clone(), showing, started_with: Arc::new(written) };
-        Ok(Self { listeners, router, http: Arc::new(settings.http), reload })
+        Ok(Self { listeners, router, http: settings.http, internal, reload })
     }
 
     /// What replaces parts of it while it runs.
@@ -148,51 +150,94 @@ impl Gateway {
     /// The addresses that it is bound to, for people.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        self.listeners.iter().map(Listener::address).collect()
+        self.all_listeners().map(Listener::address).collect()
     }
 
-    /// The ports of its TCP listeners, https first.
+    /// The ports of its TCP listeners: https, http, and the internal one.
     #[must_use]
     pub fn ports(&self) -> Vec<u16> {
-        self.listeners.iter().filter_map(Listener::port).collect()
+        self.all_listeners().filter_map(Listener::port).collect()
+    }
+
+    fn all_listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().chain(self.internal.iter().map(|(listener, _)| listener))
     }
 
     /// Serves until `shutdown` completes, then lets everybody leave in order.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let edge = self.router.edge().clone();
-        let room =
-            Arc::new(Semaphore::new(self.http.connections.get().min(Semaphore::MAX_PERMITS)));
+        let sites = Way::Sites(self.router);
+        let bounds = Arc::new(Bounds::new(self.http.clone(), edge.metrics.clone()));
         for listener in self.listeners {
             info!(address = listener.address(), "listening");
-            edge.tasks.spawn(accept(
-                listener,
-                self.router.clone(),
-                self.http.clone(),
-                room.clone(),
-            ));
+            edge.tasks.spawn(accept(listener, sites.clone(), bounds.clone()));
+        }
+        // To the very end, so that it can be asked who is still here.
+        let end = CancellationToken::new();
+        if let Some((listener, internal)) = self.internal {
+            info!(address = listener.address(), "listening for monitoring");
+            let way = Way::Internal(internal, TaskTracker::new(), end.clone());
+            let bounds = Bounds::new(monitoring(&self.http), edge.metrics.clone());
+            tokio::spawn(accept(listener, way, Arc::new(bounds)));
         }
         edge.tasks.spawn(self.reload.watch_certificates(edge.shutdown.clone()));
         shutdown.await;
         info!(open = edge.tasks.len(), "going down");
         edge.shutdown.cancel();
-        drained(&self.router, GRACE).await;
+        drained(&sites, GRACE).await;
+        end.cancel();
     }
 }
 
-fn development_certificate(
-    settings: &tls::config::Settings,
+/// The certificates, where any listener shows them; those for development are made where they are missing.
+fn showing(
+    settings: &Settings,
     sites: &Sites,
-) -> Result<Certificates, Error> {
+    certificates: Option<Certificates>,
+) -> Result<Option<Arc<Showing>>, Error> {
+    let tls = &settings.tls;
+    if let Some(certificates) = certificates {
+        return Ok(Some(Arc::new(Showing::new(tls, certificates))));
+    }
+    if settings.listen.https.is_empty() && !settings.internal.is_https() {
+        return Ok(None);
+    }
     let names: Vec<String> = sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect();
-    development::make(settings, &names)?;
-    let certificate = settings.certificate.display();
+    development::make(tls, &names)?;
+    let certificate = tls.certificate.display();
     warn!(%certificate, "made a development certificate: browsers will warn of it, and it is not for the open Internet");
-    let loaded = Certificates::load(&settings.pairs(), &file::read);
-    loaded.map_err(|faults| match faults.into_iter().next() {
-        Some(fault) => fault.error.into(),
-        None => Error::NoListener,
-    })
+    match Certificates::load(&tls.pairs(), &file::read) {
+        Ok(certificates) => Ok(Some(Arc::new(Showing::new(tls, certificates)))),
+        // There is a fault where there is no certificate.
+        Err(faults) => match faults.into_iter().next() {
+            Some(fault) => Err(fault.error.into()),
+            None => Ok(None),
+        },
+    }
+}
+
+async fn listeners(
+    settings: &Settings,
+    tls: Option<Arc<ServerConfig>>,
+) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    if let Some(tls) = tls {
+        for address in &settings.listen.https {
+            listeners.push(Listener::https(*address, tls.clone()).await?);
+        }
+    }
+    for Checked(plain) in &settings.listen.http {
+        listeners.push(Listener::http(plain).await?);
+    }
+    if listeners.is_empty() { Err(Error::NoListener) } else { Ok(listeners) }
+}
+
+/// The bounds of the internal listener: places of its own, so that it answers when those of browsers are taken.
+fn monitoring(http: &bounds::Settings) -> bounds::Settings {
+    let http = http.clone();
+    bounds::Settings { connections: MONITORING, connections_per_address: MONITORING, ..http }
 }
 
 /// How long everybody has to leave.
 const GRACE: Duration = Duration::from_secs(10);
+const MONITORING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);

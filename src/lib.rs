@@ -14,6 +14,8 @@ pub mod secret;
 
 pub mod file;
 
+pub mod live;
+
 pub mod metrics;
 
 pub mod share;

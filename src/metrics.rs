@@ -3,6 +3,7 @@
 //! Nothing here stands on the path of a stanza: a session counts for itself and adds what it has at its end and now and then.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Encoder;
@@ -154,6 +155,8 @@ pub enum Bound {
     HeaderTime,
     /// How long the body of a request may take.
     BodyTime,
+    /// How long a browser may take no byte of its answer.
+    WriteTime,
     /// Header fields of a request, in count or bytes.
     Header,
     /// Cookies of a request, in count or bytes.
@@ -191,7 +194,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Handshakes,
@@ -199,6 +202,7 @@ impl Bound {
         Self::HandshakeTime,
         Self::HeaderTime,
         Self::BodyTime,
+        Self::WriteTime,
         Self::Header,
         Self::Cookies,
         Self::Body,
@@ -229,6 +233,7 @@ impl Bound {
             Self::HandshakeTime => "handshake_time",
             Self::HeaderTime => "header_time",
             Self::BodyTime => "body_time",
+            Self::WriteTime => "write_time",
             Self::Header => "header",
             Self::Cookies => "cookies",
             Self::Body => "body",
@@ -274,6 +279,19 @@ impl Present {
 impl Drop for Present {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Held by a task, it counts a panic that ends it.
+#[derive(Debug)]
+#[must_use = "it watches as long as it is held"]
+pub struct Watch(Arc<Metrics>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked();
+        }
     }
 }
 
@@ -381,6 +399,11 @@ impl Metrics {
     /// A task ended in a panic.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// Counts a panic of the task that holds the value.
+    pub fn watch(self: &Arc<Self>) -> Watch {
+        Watch(self.clone())
     }
 
     fn register(&self) {
@@ -509,6 +532,21 @@ mod tests {
                 .text()
                 .contains(r#"vestibule_sessions_total{kind="member",transport="bosh"} 1"#)
         );
+    }
+
+    #[test]
+    fn task_that_panics_is_counted_and_one_that_ends_is_not() {
+        let metrics = Arc::new(Metrics::new());
+        drop(metrics.watch());
+
+        let watch = metrics.watch();
+        let task = std::thread::spawn(move || {
+            let _watch = watch;
+            panic!("on purpose");
+        });
+
+        assert!(task.join().is_err());
+        assert!(metrics.text().contains("vestibule_panics_total 1"));
     }
 
     #[test]

@@ -33,9 +33,15 @@ impl Findings {
 /// What contradicts what.
 pub(super) fn contradictions(settings: &Settings) -> Vec<Finding> {
     let mut found = Findings::default();
-    let Settings { bosh, upstream, whois, listen, .. } = settings;
+    let Settings { bosh, upstream, whois, listen, internal, .. } = settings;
     found.add(listen.https.is_empty() && listen.http.is_empty(), "listen", || {
         "expected an address in https or http: nobody could come in".to_owned()
+    });
+    found.add(listen.asks_in_vain(), "listen.proxy_protocol", || {
+        "needs trusted_proxies, or a Unix socket in http: nobody else is believed".to_owned()
+    });
+    found.add(internal.lacks_a_secret(), "internal.listen", || {
+        "needs a secret where it does not listen on loopback or a Unix socket".to_owned()
     });
     found.add(bosh.wait > STROPHE, "bosh.wait", || {
         format!("expected at most {}: Strophe gives up after 64s", format_duration(STROPHE))

@@ -27,7 +27,7 @@ use crate::file::Read;
 use crate::outbound;
 use crate::pass::ticket;
 use crate::protocol::bosh;
-use crate::server::accept;
+use crate::server::bounds;
 use crate::server::listen;
 use crate::session;
 use crate::site;
@@ -62,6 +62,8 @@ pub struct Config {
 pub struct Settings {
     /// Where browsers are awaited.
     pub listen: listen::Settings,
+    /// Where monitoring is.
+    pub internal: listen::Internal,
     /// The certificate that they are shown.
     pub tls: tls::config::Settings,
     /// How guests are known again.
@@ -73,7 +75,7 @@ pub struct Settings {
     /// How XMPP servers are dealt with.
     pub upstream: upstream::settings::Settings,
     /// The bounds of connections and requests.
-    pub http: accept::Settings,
+    pub http: bounds::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.
@@ -173,10 +175,14 @@ impl Settings {
         for Checked(plain) in &mut self.listen.http {
             *plain = plain.clone().below(folder);
         }
+        if let Some(Checked(address)) = &mut self.internal.listen {
+            *address = address.clone().below(folder);
+        }
     }
 
     fn certificates(&self, read: Read) -> Result<Option<Certificates>, Vec<Fault>> {
-        if self.listen.https.is_empty() || self.tls.wants_development_certificate(read) {
+        let needed = !self.listen.https.is_empty() || self.internal.is_https();
+        if !needed || self.tls.wants_development_certificate(read) {
             return Ok(None);
         }
         Certificates::load(&self.tls.pairs(), read).map(Some)

@@ -22,7 +22,7 @@ fn uncommented() -> String {
     });
     let text = lines.collect::<Vec<_>>().join("\n");
     // The files are not there; what is read from them is a text.
-    ["ticket", "whois", "jwt"]
+    ["ticket", "whois", "jwt", "internal"]
         .iter()
         .fold(text, |text, name| text.replace(&format!("{{ file = \"{name}.secret\" }}"), "\"x\""))
 }

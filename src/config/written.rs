@@ -79,7 +79,14 @@ fn hash(value: &DeValue, hasher: &mut DefaultHasher) {
 }
 
 /// What is taken over while the program runs: keys, and tables with all that is in them.
-const LIVE: [&str; 4] = ["site", "tls", "listen.trusted_proxies", "log.level"];
+const LIVE: [&str; 6] = [
+    "site",
+    "tls",
+    "listen.trusted_proxies",
+    "listen.forwarded",
+    "listen.proxy_protocol",
+    "log.level",
+];
 
 #[cfg(test)]
 mod tests {

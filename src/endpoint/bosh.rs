@@ -111,6 +111,8 @@ async fn posted(
     match body.sid.clone() {
         Some(sid) => known(edge, site, (&head.headers, address), &sid, body).await,
         None if head.extensions.get::<Departed>().is_some() => Err(Refusal::NoSite),
+        // Nobody is signed in for what would end its session at once.
+        None if body.payload.is_err() => Ok(xml(answer::terminate(Some(Condition::BadRequest)))),
         None => new(edge, site, (&head.headers, address), body).await,
     }
 }

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod backend;
 pub mod bosh;
 pub mod host_meta;
+pub mod internal;
 pub mod prebind;
 pub mod websocket;
 
@@ -24,12 +25,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::backend::Backend;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
 use crate::session;
 use crate::session::registry;
 use crate::site::Site;
+use crate::site::Sites;
 use crate::upstream::login::Gate;
 use crate::visitor::Visitors;
 
@@ -41,6 +44,8 @@ pub type Body = crate::outbound::Body;
 pub struct Edge {
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The websites.
+    pub sites: Live<Sites>,
     /// What tells their visitors apart.
     pub visitors: Arc<Visitors>,
     /// The way to the sites' own web servers.
@@ -125,10 +130,30 @@ impl Refusal {
         }
     }
 
-    /// The whole answer.
+    /// What it is counted as.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::NotWelcome => "not_welcome",
+            Self::NotFound => "not_found",
+            Self::Method(_) => "method",
+            Self::TooLarge => "too_large",
+            Self::NoSite => "no_site",
+            Self::TooMany => "too_many",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::BadGateway => "bad_gateway",
+            Self::Unavailable => "unavailable",
+            Self::GatewayTimeout => "gateway_timeout",
+        }
+    }
+
+    /// The whole answer; it bears the refusal itself in its extensions, for whoever counts.
     #[must_use]
     pub fn response(self) -> Response<Body> {
         let mut response = text(self.status(), &format!("{self}\n"));
+        response.extensions_mut().insert(self);
         let headers = response.headers_mut();
         match self {
             Self::Method(allowed) => set(headers, header::ALLOW, HeaderValue::from_static(allowed)),

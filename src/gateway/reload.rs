@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::config::log::Log;
 use crate::config::written::Written;
 use crate::file;
+use crate::live::Live;
 use crate::outbound;
-use crate::server::live::Live;
 use crate::server::router::Router;
 use crate::tls::certificates::Certificates;
 use crate::tls::config::Settings;
@@ -76,7 +76,9 @@ impl Reload {
             showing.replace(&settings.tls, certificates);
         }
         let count = sites.iter().count();
-        self.router.replace(Live::new(sites, settings.listen.trusted_proxies));
+        let edge = self.router.edge();
+        edge.sites.replace(edge.sites.now().followed_by(sites));
+        self.router.trust().replace(settings.listen.trust());
         let keys = self.started_with.that_need_a_restart(&written);
         if !keys.is_empty() {
             warn!(keys = keys.join(", "), "changed, but is taken over only by a restart");
@@ -103,7 +105,7 @@ impl Reload {
 impl Showing {
     pub(super) fn new(settings: &Settings, certificates: Certificates) -> Self {
         let watch = Watch::new(settings.pairs(), &certificates);
-        let shown = Arc::new(Shown::new(certificates));
+        let shown = Arc::new(Shown(Live::new(certificates)));
         Self { shown, watch: Mutex::new((watch, settings.watch)) }
     }
 
@@ -116,7 +118,7 @@ impl Showing {
         // Under the lock, lest a look that is under way puts the old ones back.
         let mut watched = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         *watched = (watch, settings.watch);
-        self.shown.replace(certificates);
+        self.shown.0.replace(certificates);
     }
 
     fn every(&self) -> Duration {
@@ -131,7 +133,7 @@ impl Showing {
                 for (_, warning) in certificates.warnings(SystemTime::now()) {
                     warn!(warning, "a new certificate");
                 }
-                self.shown.replace(certificates);
+                self.shown.0.replace(certificates);
                 info!("new certificates are shown");
             }
             Found::Broken(faults) => {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::protocol::namespace;
 use crate::protocol::xml::check;
+use crate::protocol::xml::element::Element;
 
 /// Why a stream ends, as the browser is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +52,66 @@ impl StreamError {
     }
 }
 
+/// What a stream error of the server (RFC 6120 §4.9.3) means to a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// It speaks of this browser: it is told as it is.
+    OfBrowser,
+    /// It speaks of the server, or of us: to the browser it is an outage.
+    Outage,
+}
+
+/// Sorts an error of the server.
+///
+/// On `host-unknown`, `remote-connection-failed` and `not-well-formed` Converse.js gives up for good, though the browser
+/// has no part in them; a condition that is not known here is rather one too few that it sees.
+#[must_use]
+pub fn meaning(error: &Element) -> Meaning {
+    let of_browser = error.children().any(|condition| OF_BROWSER.contains(&condition.name()));
+    if of_browser { Meaning::OfBrowser } else { Meaning::Outage }
+}
+
+const OF_BROWSER: [&str; 8] = [
+    "conflict",
+    "invalid-from",
+    "not-authorized",
+    "policy-violation",
+    "resource-constraint",
+    "restricted-xml",
+    "undefined-condition",
+    "unsupported-stanza-type",
+];
+
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.condition())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn means(condition: &str) -> Meaning {
+        let error = format!(
+            "<error xmlns='http://etherx.jabber.org/streams'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></error>"
+        );
+        meaning(&Element::parse(error.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn errors_on_which_clients_give_up_for_good_are_an_outage_to_them() {
+        for condition in
+            ["host-unknown", "host-gone", "remote-connection-failed", "not-well-formed"]
+        {
+            assert_eq!(means(condition), Meaning::Outage, "{condition}");
+        }
+    }
+
+    #[test]
+    fn error_about_the_browser_is_told_and_one_that_nobody_knows_is_an_outage() {
+        assert_eq!(means("conflict"), Meaning::OfBrowser);
+        assert_eq!(means("policy-violation"), Meaning::OfBrowser);
+        assert_eq!(means("of-another-century"), Meaning::Outage);
     }
 }

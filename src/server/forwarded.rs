@@ -1,11 +1,17 @@
 //! Which reverse proxies are believed, and so who the browser is by address.
 
+mod element;
+
 use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use hyper::HeaderMap;
+use hyper::header;
 use hyper::header::HeaderName;
 use ipnet::IpNet;
+use serde::Deserialize;
 
+use crate::server::forwarded::element::Elements;
 use crate::site::settings::Checked;
 use crate::site::settings::Written;
 
@@ -40,45 +46,103 @@ pub struct Source {
     pub https: bool,
 }
 
-/// Where a request comes from, which `neighbour` has brought, over TLS or not.
+/// Which reverse proxies are believed, and in which of their words.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// The proxies.
+    pub proxies: Vec<Checked<Proxy>>,
+    /// What they write.
+    pub field: Field,
+    /// Whether each connection of theirs begins with the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+/// The header field in which proxies say who the browser is.
 ///
-/// Its `X-Forwarded-For` is believed from the right, as far as the addresses are of trusted proxies.
-#[must_use]
-pub fn source(
-    neighbour: Neighbour,
-    https: bool,
-    headers: &HeaderMap,
-    trusted: &[Checked<Proxy>],
-) -> Source {
-    let is_trusted = |address: IpAddr| {
-        trusted.iter().any(|Checked(Proxy(net))| net.contains(&address.to_canonical()))
-    };
-    let mut address = match neighbour {
-        Neighbour::Address(address) if !is_trusted(address) => {
-            return Source { address: address.to_canonical(), https };
-        }
-        Neighbour::Address(address) => address.to_canonical(),
-        Neighbour::UnixSocket => IpAddr::from([127, 0, 0, 1]),
-    };
-    let fields = headers.get_all(X_FORWARDED_FOR).iter().rev();
-    let shown =
-        fields.flat_map(|field| field.to_str().unwrap_or_default().rsplit(',')).map(address_of);
-    for hop in shown {
-        // What is no address was not written by a proxy that we believe; who brought it is all we know.
-        let Some(hop) = hop else { break };
-        address = hop;
-        if !is_trusted(hop) {
-            break;
+/// There is one: a proxy that writes one field lets pass what a browser has written into the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "kebab-case")]
+pub enum Field {
+    /// `X-Forwarded-For`, with `X-Forwarded-Proto`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl Trust {
+    /// Whether who connected is a proxy that is believed.
+    #[must_use]
+    pub fn believes(&self, neighbour: Neighbour) -> bool {
+        match neighbour {
+            Neighbour::Address(address) => self.is_proxy(address),
+            Neighbour::UnixSocket => true,
         }
     }
-    // The last one is what the proxy next to us has written or let stand.
-    let proto =
-        headers.get_all(X_FORWARDED_PROTO).iter().next_back().and_then(|field| field.to_str().ok());
-    let proto = proto.and_then(|list| list.rsplit(',').next()).map(str::trim);
-    Source {
-        address,
-        https: https || proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
+
+    /// Where a request comes from, which `neighbour` has brought, over TLS or not.
+    ///
+    /// The header field is believed from the right, as far as the addresses are of trusted proxies.
+    #[must_use]
+    pub fn source(&self, neighbour: Neighbour, https: bool, headers: &HeaderMap) -> Source {
+        let address = match neighbour {
+            Neighbour::Address(address) => address.to_canonical(),
+            Neighbour::UnixSocket => IpAddr::from([127, 0, 0, 1]),
+        };
+        if !self.believes(neighbour) {
+            return Source { address, https };
+        }
+        match self.field {
+            Field::XForwardedFor => {
+                let fields = headers.get_all(X_FORWARDED_FOR).iter().rev();
+                let shown = fields
+                    .flat_map(|field| field.to_str().unwrap_or_default().rsplit(','))
+                    .map(address_of);
+                // The last one is what the proxy next to us has written or let stand.
+                let proto = headers.get_all(X_FORWARDED_PROTO).iter().next_back();
+                let proto = proto.and_then(|field| field.to_str().ok()?.rsplit(',').next());
+                let https = https || proto.is_some_and(is_https);
+                Source { address: self.first_stranger(address, shown), https }
+            }
+            Field::Forwarded => {
+                let elements = || {
+                    let fields = headers.get_all(header::FORWARDED).iter().rev();
+                    fields.flat_map(|field| Elements::of(field.to_str().unwrap_or("?")))
+                };
+                let shown = elements().map(|element| address_of(&element?.node?));
+                let proto = elements().next().flatten().and_then(|element| element.proto);
+                let https = https || proto.as_deref().is_some_and(is_https);
+                Source { address: self.first_stranger(address, shown), https }
+            }
+        }
     }
+
+    /// The first address that is no proxy's; what is no address was not written by a proxy that we believe, and who brought
+    /// it is all we know.
+    fn first_stranger(
+        &self,
+        neighbour: IpAddr,
+        shown: impl Iterator<Item = Option<IpAddr>>,
+    ) -> IpAddr {
+        let mut address = neighbour;
+        for hop in shown {
+            let Some(hop) = hop else { break };
+            address = hop;
+            if !self.is_proxy(hop) {
+                break;
+            }
+        }
+        address
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|Checked(Proxy(net))| net.contains(&address.to_canonical()))
+    }
+}
+
+fn is_https(proto: &str) -> bool {
+    proto.trim().eq_ignore_ascii_case("https")
 }
 
 /// Some proxies add the port, and then brackets to IPv6.
@@ -87,7 +151,8 @@ fn address_of(text: &str) -> Option<IpAddr> {
     let address = text
         .parse()
         .ok()
-        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()));
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok());
     address.map(|address: IpAddr| address.to_canonical())
 }
 
@@ -110,8 +175,23 @@ mod tests {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_static(field));
         }
         headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-        let trusted = ["127.0.0.1", "10.0.0.0/8"].map(|text| Checked(Proxy::read(text).unwrap()));
-        let source = source(neighbour, false, &headers, &trusted);
+        let source = trust(Field::XForwardedFor).source(neighbour, false, &headers);
+        (source.address.to_string(), source.https)
+    }
+
+    fn trust(field: Field) -> Trust {
+        let proxies = ["127.0.0.1", "10.0.0.0/8"].map(|text| Checked(Proxy::read(text).unwrap()));
+        Trust { proxies: proxies.to_vec(), field, proxy_protocol: false }
+    }
+
+    fn seen_in_forwarded(fields: &[&'static str]) -> (String, bool) {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(header::FORWARDED, HeaderValue::from_static(field));
+        }
+        // What a browser may write beside it.
+        headers.append(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.9"));
+        let source = trust(Field::Forwarded).source(from("127.0.0.1"), false, &headers);
         (source.address.to_string(), source.https)
     }
 
@@ -157,5 +237,34 @@ mod tests {
             "10.1.2.3"
         );
         assert_eq!(seen(from("127.0.0.1"), &[""], "x").0, "127.0.0.1");
+    }
+    #[test]
+    fn forwarded_is_read_from_the_right_where_it_is_what_proxies_write() {
+        for (fields, address, https) in [
+            (&["for=192.0.2.43;proto=https"][..], "192.0.2.43", true),
+            (&["For=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::17", false),
+            (&["for=\"[2001:db8:cafe::17]\""], "2001:db8:cafe::17", false),
+            (&["for=203.0.113.9, for=192.0.2.43", "proto=http;for=10.1.2.3"], "192.0.2.43", false),
+            (&["for=203.0.113.9;proto=https, for=192.0.2.43;proto=http"], "192.0.2.43", false),
+            // RFC 7239 §6: who is hidden, or not known.
+            (&["for=192.0.2.43, for=_hidden"], "127.0.0.1", false),
+            (&["for=192.0.2.43, for=unknown, for=10.1.2.3"], "10.1.2.3", false),
+            (&["by=203.0.113.43;proto=https"], "127.0.0.1", true),
+            // A quote that a browser opens swallows nothing of what the proxy writes behind it.
+            (&["for=\"203.0.113.9, for=192.0.2.43"], "192.0.2.43", false),
+            (&[""], "127.0.0.1", false),
+        ] {
+            assert_eq!(seen_in_forwarded(fields), (address.to_owned(), https), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn forwarded_is_not_believed_where_proxies_write_the_other() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::FORWARDED, HeaderValue::from_static("for=203.0.113.9;proto=https"));
+
+        let source = trust(Field::XForwardedFor).source(from("127.0.0.1"), false, &headers);
+
+        assert_eq!((source.address.to_string(), source.https), ("127.0.0.1".to_owned(), false));
     }
 }

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::secret::Secret;
+use crate::server::forwarded::Field;
 use crate::server::forwarded::Proxy;
+use crate::server::forwarded::Trust;
 use crate::site::settings::Checked;
 use crate::site::settings::Written;
 
@@ -19,8 +22,12 @@ pub struct Settings {
     pub https: Vec<SocketAddr>,
     /// Plain HTTP/1.1 for a reverse proxy in front: a loopback address or `unix:` and a path.
     pub http: Vec<Checked<Plain>>,
-    /// The reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses or networks.
+    /// The reverse proxies that are believed about where browsers are: addresses or networks.
     pub trusted_proxies: Vec<Checked<Proxy>>,
+    /// Where they write it.
+    pub forwarded: Field,
+    /// Whether each connection begins with the PROXY protocol, version 1 or 2, before TLS; others are closed.
+    pub proxy_protocol: bool,
 }
 
 impl Default for Settings {
@@ -29,6 +36,79 @@ impl Default for Settings {
             https: vec![SocketAddr::from(([0; 8], 8443))],
             http: Vec::new(),
             trusted_proxies: Vec::new(),
+            forwarded: Field::default(),
+            proxy_protocol: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Whom to believe about where browsers are.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        let Self { trusted_proxies, forwarded, proxy_protocol, .. } = self;
+        let proxies = trusted_proxies.clone();
+        Trust { proxies, field: *forwarded, proxy_protocol: *proxy_protocol }
+    }
+
+    /// Whether nobody could come in: the PROXY protocol is asked for, and there is no proxy to speak it.
+    #[must_use]
+    pub fn asks_in_vain(&self) -> bool {
+        let is_unix = |Checked(plain): &Checked<Plain>| matches!(plain, Plain::Unix(_));
+        self.proxy_protocol && self.trusted_proxies.is_empty() && !self.http.iter().any(is_unix)
+    }
+}
+
+/// `[internal]` of proxy.toml: where monitoring asks, apart from browsers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Internal {
+    /// Where; nowhere without. Plain HTTP on loopback and Unix sockets, HTTPS elsewhere.
+    pub listen: Option<Checked<Address>>,
+    /// What a request shows as `Authorization: Bearer`; anybody may ask without.
+    pub secret: Option<Secret>,
+}
+
+/// An address of the internal listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Out of reach of others.
+    Plain(Plain),
+    /// Within it: HTTPS alone, and with a secret.
+    Https(SocketAddr),
+}
+
+impl Internal {
+    /// Whether it needs the certificates.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        matches!(self.listen, Some(Checked(Address::Https(_))))
+    }
+
+    /// Whether others could ask what they are not to know.
+    #[must_use]
+    pub fn lacks_a_secret(&self) -> bool {
+        self.is_https() && self.secret.is_none()
+    }
+}
+
+impl Address {
+    /// The same, with a relative path taken from `folder`.
+    #[must_use]
+    pub fn below(self, folder: &Path) -> Self {
+        match self {
+            Self::Plain(plain) => Self::Plain(plain.below(folder)),
+            Self::Https(address) => Self::Https(address),
+        }
+    }
+}
+
+impl Written for Address {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.parse::<SocketAddr>() {
+            Ok(address) if !address.ip().is_loopback() => Ok(Self::Https(address)),
+            Ok(_) | Err(_) => Plain::read(text).map(Self::Plain),
         }
     }
 }
@@ -84,6 +164,23 @@ mod tests {
         {
             assert!(Plain::read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn internal_listener_is_plain_on_this_machine_and_wants_a_secret_elsewhere() {
+        let at = |text: &str| Internal {
+            listen: Some(Checked(Address::read(text).unwrap())),
+            secret: None,
+        };
+
+        for own in ["127.0.0.1:9464", "[::1]:9464", "unix:/run/internal.sock"] {
+            assert!(!at(own).is_https() && !at(own).lacks_a_secret(), "{own}");
+        }
+        for seen in ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464"] {
+            assert!(at(seen).is_https() && at(seen).lacks_a_secret(), "{seen}");
+            assert!(!Internal { secret: Some(Secret::new("s")), ..at(seen) }.lacks_a_secret());
+        }
+        assert!(Address::read("9464").is_err());
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! Listening, accepting, HTTP, and the way from a path to its endpoint.
 
 pub mod accept;
+pub mod bounds;
+mod connection;
 pub mod forwarded;
 pub mod listen;
-pub mod live;
+mod proxied;
 pub mod router;
+mod streams;
+mod upload;
+pub mod way;

@@ -1,8 +1,7 @@
 //! The way of a request: who it is for, where it comes from, and the endpoint of its path.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::RwLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -25,35 +24,34 @@ use crate::endpoint::host_meta;
 use crate::endpoint::prebind;
 use crate::endpoint::websocket;
 use crate::endpoint::whole;
+use crate::live::Live;
 use crate::server::forwarded::Neighbour;
 use crate::server::forwarded::Source;
-use crate::server::forwarded::source;
-use crate::server::live::Live;
+use crate::server::forwarded::Trust;
+use crate::server::upload::Upload;
 use crate::site::Site;
 
 /// Leads requests to their endpoints.
 #[derive(Debug)]
 pub struct Router {
     edge: Arc<Edge>,
-    live: RwLock<Arc<Live>>,
+    trust: Live<Trust>,
+    stall: Duration,
 }
 
 impl Router {
-    /// Leads to the endpoints of `edge`.
+    /// Leads to the endpoints of `edge`; believes those in `trust` about where a request comes from.
+    ///
+    /// A browser that sends nothing of a body to the site for `stall` is given up.
     #[must_use]
-    pub fn new(edge: Arc<Edge>, live: Live) -> Self {
-        Self { edge, live: RwLock::new(Arc::new(live)) }
+    pub fn new(edge: Arc<Edge>, trust: Trust, stall: Duration) -> Self {
+        Self { edge, trust: Live::new(trust), stall }
     }
 
-    /// Goes by `next` from the next request on.
-    pub fn replace(&self, next: Live) {
-        // Nothing that can panic is done under the lock.
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        *live = Arc::new(live.followed_by(next));
-    }
-
-    fn live(&self) -> Arc<Live> {
-        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    /// Who is believed.
+    #[must_use]
+    pub fn trust(&self) -> &Live<Trust> {
+        &self.trust
     }
 
     /// What the endpoints stand on.
@@ -70,17 +68,17 @@ impl Router {
         https: bool,
     ) -> Response<Body> {
         join_cookies(request.headers_mut());
-        let live = self.live();
-        let source = source(neighbour, https, request.headers(), &live.trusted_proxies);
+        let source = self.trust.now().source(neighbour, https, request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answered = match site(&live, &mut request) {
+        let answered = match self.site(&mut request) {
             Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
-        let response = answered.unwrap_or_else(|refusal| {
+        let response = answered.unwrap_or_else(Refusal::response);
+        if let Some(refusal) = response.extensions().get::<Refusal>() {
             debug!(%method, path, %refusal, "request refused");
-            refusal.response()
-        });
+            self.edge.metrics.refused(refusal.reason());
+        }
         if method == Method::HEAD { without_body(response) } else { response }
     }
 
@@ -95,29 +93,34 @@ impl Router {
             bosh::PATH => bosh::answer(&self.edge, site, request, address).await,
             prebind::PATH => prebind::answer(&self.edge, site, request, address).await,
             host_meta::XML | host_meta::JSON => host_meta::answer(site, &request),
-            _ => self.edge.backend.answer(site, request, address, https).await,
+            _ => {
+                let metrics = self.edge.metrics.clone();
+                let request = request.map(|body| Upload::new(body, self.stall, metrics));
+                self.edge.backend.answer(site, request, address, https).await
+            }
         }
     }
-}
 
-/// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
-fn site(live: &Live, request: &mut Request<Incoming>) -> Result<Arc<Site>, Refusal> {
-    let host = host(request).ok_or(Refusal::NoSite)?;
-    // XMPP clients look for host-meta under the domain of an address.
-    let by_xmpp_domain = || match request.uri().path() {
-        host_meta::XML | host_meta::JSON => live.sites.by_xmpp_domain(host),
-        _ => None,
-    };
-    if let Some(site) = live.sites.by_host(host).or_else(by_xmpp_domain) {
-        return Ok(Arc::clone(site));
-    }
-    // A WebSocket is there for good; a session over BOSH knocks again and again.
-    match (live.departed(host).cloned(), one_slash_less(request.uri().path())) {
-        (Some(site), bosh::PATH) => {
-            request.extensions_mut().insert(Departed);
-            Ok(site)
+    /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
+    fn site(&self, request: &mut Request<Incoming>) -> Result<Arc<Site>, Refusal> {
+        let host = host(request).ok_or(Refusal::NoSite)?;
+        let sites = self.edge.sites.now();
+        // XMPP clients look for host-meta under the domain of an address.
+        let by_xmpp_domain = || match request.uri().path() {
+            host_meta::XML | host_meta::JSON => sites.by_xmpp_domain(host),
+            _ => None,
+        };
+        if let Some(site) = sites.by_host(host).or_else(by_xmpp_domain) {
+            return Ok(Arc::clone(site));
         }
-        (Some(_) | None, _) => Err(Refusal::NoSite),
+        // A WebSocket is there for good; a session over BOSH knocks again and again.
+        match (sites.departed(host), one_slash_less(request.uri().path())) {
+            (Some(site), bosh::PATH) => {
+                request.extensions_mut().insert(Departed);
+                Ok(Arc::clone(site))
+            }
+            (Some(_) | None, _) => Err(Refusal::NoSite),
+        }
     }
 }
 

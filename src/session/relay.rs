@@ -17,14 +17,18 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::browser::Browser;
+use crate::protocol::stream_error::Meaning;
 use crate::protocol::stream_error::StreamError;
+use crate::protocol::stream_error::meaning;
 use crate::protocol::websocket::frame;
 use crate::protocol::websocket::frame::Frame;
 use crate::protocol::websocket::frame::Reader;
 use crate::protocol::websocket::framing;
 use crate::protocol::websocket::framing::Message;
 use crate::protocol::xml::check::Limits;
+use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter;
+use crate::protocol::xml::splitter::Cut;
 use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
@@ -83,9 +87,12 @@ pub enum End {
     /// The browser broke XMPP.
     #[error("the browser's stream ended with {0}")]
     BadStream(StreamError),
-    /// Upstream ended its stream in order.
+    /// Upstream ended its stream without an error.
     #[error("the server closed the stream")]
     UpstreamClosed,
+    /// Upstream ended its stream with an error, which means this to the browser.
+    #[error("the server ended the stream with {0}")]
+    UpstreamError(String, Meaning),
     /// Upstream's socket broke or ended without a word.
     #[error("the connection to the server was lost")]
     UpstreamLost,
@@ -168,13 +175,22 @@ impl Relay {
     /// Not cancel safe, and not bounded in time: a caller gives it a deadline and drops the relay.
     pub async fn finish(&mut self, end: &End) {
         match end {
-            End::BrowserClosed | End::UpstreamClosed => framing::write_close(&mut self.to_browser),
+            // The browser has been told the error already.
+            End::BrowserClosed | End::UpstreamError(_, Meaning::OfBrowser) => {
+                framing::write_close(&mut self.to_browser);
+            }
             End::BadStream(error) => framing::write_stream_error(*error, &mut self.to_browser),
             End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.to_browser),
             End::BrowserLeft | End::BrowserSilent => {
                 frame::write_close(frame::NORMAL, &mut self.to_browser);
             }
-            End::UpstreamLost | End::BadUpstream(_) | End::Unavailable | End::ShutDown => {
+            // On `<close/>` alone, between the features and the bind, Converse.js signs its visitor out for good.
+            End::UpstreamClosed
+            | End::UpstreamError(_, Meaning::Outage)
+            | End::UpstreamLost
+            | End::BadUpstream(_)
+            | End::Unavailable
+            | End::ShutDown => {
                 framing::write_stream_error(StreamError::SystemShutdown, &mut self.to_browser);
             }
         }
@@ -256,6 +272,9 @@ impl Relay {
     fn take_pieces(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
         while let Some(piece) = self.splitter.next(&mut bytes).map_err(End::BadUpstream)? {
             match piece {
+                Piece::Stanza(cut) if cut.name() == b"stream:error" => {
+                    return Err(take_error(&cut, out));
+                }
                 Piece::Stanza(cut) => framing::write_stanza(&cut, out),
                 Piece::Header(_) => return Err(End::BadUpstream(splitter::Error::Malformed)),
                 Piece::End => return Err(End::UpstreamClosed),
@@ -263,6 +282,19 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// Upstream's last word: the browser is told what speaks of it.
+fn take_error(cut: &Cut<'_>, out: &mut Vec<u8>) -> End {
+    let mut alone = Vec::new();
+    cut.write_alone(&mut alone);
+    let Ok(error) = Element::parse(&alone) else { return End::UpstreamClosed };
+    let meaning = meaning(&error);
+    if meaning == Meaning::OfBrowser {
+        framing::write_stanza(cut, out);
+    }
+    let condition = error.children().next().map_or("no condition", Element::name);
+    End::UpstreamError(condition.to_owned(), meaning)
 }
 
 impl fmt::Debug for Relay {
@@ -343,6 +375,7 @@ thread_local! {
 mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::net::TcpSocket;
@@ -351,6 +384,8 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::browser::Line;
+    use crate::browser::Patience;
 
     /// Two ends of a connection on which the kernel keeps little.
     async fn pair() -> (TcpStream, TcpStream) {
@@ -374,7 +409,8 @@ mod tests {
         let mut header = b"<stream:stream>".as_slice();
         assert!(matches!(splitter.next(&mut header), Ok(Some(Piece::Header(_)))));
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
-        let browser_side = (Browser::Tcp(ours), Reader::new(1_000_000));
+        let patience = Arc::new(Patience::new(Duration::from_secs(3600), Arc::default()));
+        let browser_side = (Browser::new(Line::Tcp(ours), patience), Reader::new(1_000_000));
         let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
         tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
         let (reads, mut writes) = server.into_split();

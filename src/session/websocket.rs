@@ -344,6 +344,7 @@ impl Hall {
             | End::ShutDown
             | End::UpstreamLost
             | End::UpstreamClosed
+            | End::UpstreamError(..)
             | End::BadUpstream(_) => {
                 self.end_stream(StreamError::SystemShutdown, domain);
             }
@@ -397,6 +398,8 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::browser::Line;
+    use crate::browser::Patience;
     use crate::protocol::xml::splitter::Splitter;
 
     async fn connected() -> TcpStream {
@@ -407,7 +410,9 @@ mod tests {
     #[tokio::test]
     async fn an_idle_session_is_a_task_of_less_than_a_kibibyte() {
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
-        let browser = (Browser::Tcp(connected().await), Reader::new(1000));
+        let patience = Arc::new(Patience::new(Duration::from_secs(1), Arc::default()));
+        let browser = Browser::new(Line::Tcp(connected().await), patience);
+        let browser = (browser, Reader::new(1000));
         let upstream = (connected().await, Splitter::new(1000));
         let relay = Relay::new(browser, upstream, Limits::default(), ahead);
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);

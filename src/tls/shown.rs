@@ -1,14 +1,13 @@
 //! The certificates that are shown now, and the look at their files that finds new ones.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::RwLock;
 
 use rustls::server::ClientHello;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 
 use crate::file::Read;
+use crate::live::Live;
 use crate::tls::certificates::Certificates;
 use crate::tls::certificates::Fault;
 use crate::tls::config::Pair;
@@ -17,26 +16,11 @@ use crate::tls::contents::Fingerprint;
 
 /// What every new handshake takes its certificate from; streams that are there keep theirs.
 #[derive(Debug)]
-pub struct Shown(RwLock<Arc<Certificates>>);
-
-impl Shown {
-    /// Shows these from the first.
-    #[must_use]
-    pub fn new(certificates: Certificates) -> Self {
-        Self(RwLock::new(Arc::new(certificates)))
-    }
-
-    /// Shows these from now on.
-    pub fn replace(&self, certificates: Certificates) {
-        // Nothing that can panic is done under the lock.
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificates);
-    }
-}
+pub struct Shown(pub Live<Certificates>);
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let certificates = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(certificates.choose(hello.server_name())))
+        Some(Arc::clone(self.0.now().choose(hello.server_name())))
     }
 }
 

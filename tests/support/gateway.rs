@@ -28,7 +28,7 @@ pub(crate) const ORIGIN: &str = "https://localhost";
 #[derive(Debug)]
 pub(crate) struct Proxy {
     folder: TempDir,
-    port: u16,
+    ports: Vec<u16>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -69,18 +69,28 @@ impl Proxy {
             .expect("a configuration");
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
         let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
-        let port = *gateway.ports().first().expect("one listener");
+        let ports = gateway.ports();
         let (stop, told) = oneshot::channel::<()>();
         let running = tokio::spawn(gateway.run(async {
             // Dropped without a word, it is told all the same.
             let _ = told.await;
         }));
-        Self { folder, port, stop: Some(stop), running }
+        Self { folder, ports, stop: Some(stop), running }
     }
 
     /// Where browsers find it.
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from(([127, 0, 0, 1], *self.ports.first().expect("one listener")))
+    }
+
+    /// Where reverse proxies find it in the clear, if it has been told so.
+    pub(crate) fn plain(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], *self.ports.get(1).expect("a second listener")))
+    }
+
+    /// Where monitoring finds it, if it has been told so.
+    pub(crate) fn internal(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], *self.ports.last().expect("one listener")))
     }
 
     /// Tells it to go down, and waits until it has.

@@ -10,8 +10,10 @@
 
 pub(crate) mod bosh;
 pub(crate) mod gateway;
+pub(crate) mod http;
 pub(crate) mod prosody;
 pub(crate) mod scram;
+pub(crate) mod script;
 pub(crate) mod site;
 pub(crate) mod tickets;
 pub(crate) mod websocket;

@@ -1,11 +1,14 @@
 //! A browser's WebSocket that is not ours: tungstenite over tokio-rustls.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::SinkExt;
 use futures_util::StreamExt;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -50,9 +53,19 @@ impl Socket {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, u16> {
-        let tcp = TcpStream::connect(proxy.address()).await.expect("the proxy listens");
+        Self::dial(proxy.address(), proxy.tls("http/1.1"), path, headers).await
+    }
+
+    /// The same at this address, trusting as this says.
+    pub(crate) async fn dial(
+        address: SocketAddr,
+        tls: Arc<ClientConfig>,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, u16> {
+        let tcp = TcpStream::connect(address).await.expect("the proxy listens");
         let name = ServerName::try_from("localhost").expect("a name");
-        let tls = TlsConnector::from(proxy.tls("http/1.1")).connect(name, tcp).await.expect("TLS");
+        let tls = TlsConnector::from(tls).connect(name, tcp).await.expect("TLS");
         let mut request = format!("wss://localhost{path}").into_client_request().expect("a URL");
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("xmpp"));
         for (name, value) in headers {

@@ -22,6 +22,8 @@ use crate::protocol::bosh::event::Action;
 use crate::protocol::bosh::event::Event;
 use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session as Machine;
+use crate::protocol::stream_error::Meaning;
+use crate::protocol::stream_error::meaning;
 use crate::protocol::welcome;
 use crate::protocol::welcome::Reply;
 use crate::protocol::welcome::Welcome;
@@ -268,15 +270,12 @@ impl Task {
     }
 }
 
-/// What a stream error of upstream means to the browser: an outage is one on which it comes back.
+/// What a stream error of upstream means to the browser; what cannot be read is an outage too.
 fn stream_error(element: Vec<u8>) -> End {
-    let error = Element::parse(&element);
-    let is_outage = |error: Element| {
-        error.children().any(|condition| {
-            matches!(condition.name(), "system-shutdown" | "reset" | "internal-server-error")
-        })
-    };
-    if error.is_ok_and(is_outage) { End::UpstreamLost } else { End::StreamError(element) }
+    match Element::parse(&element).as_ref().map(meaning) {
+        Ok(Meaning::OfBrowser) => End::StreamError(element),
+        Ok(Meaning::Outage) | Err(_) => End::UpstreamLost,
+    }
 }
 
 /// The first request whose browser no longer waits; it is taken out.

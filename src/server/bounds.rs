@@ -1,0 +1,245 @@
+//! What connections may take before anybody is signed in: `[http]`, and the tables that hold it.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
+
+use crate::metrics::Bound;
+use crate::metrics::Metrics;
+use crate::share::Share;
+use crate::share::Shares;
+use crate::share::network;
+
+/// `[http]` of proxy.toml: the bounds of connections, before anybody is signed in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Connections of browsers at once, sessions over WebSocket included; more wait unaccepted.
+    pub connections: NonZeroUsize,
+    /// Connections of one IPv4 address, or of one /64 of IPv6, at once; more are closed.
+    pub connections_per_address: NonZeroUsize,
+    /// TLS handshakes under way at once; more wait for their turn, within `handshake`.
+    pub handshakes: NonZeroUsize,
+    /// TLS handshakes of one address under way at once; more are closed.
+    pub handshakes_per_address: NonZeroUsize,
+    /// How long a TLS handshake may take, with the PROXY header before it and the wait for its turn.
+    #[serde(with = "humantime_serde")]
+    pub handshake: Duration,
+    /// How long the header of a request may take, and how long a connection may idle before one. Over HTTP/2: before the
+    /// first.
+    #[serde(with = "humantime_serde")]
+    pub header: Duration,
+    /// Header fields of one request; more get a 431.
+    pub header_fields: NonZeroUsize,
+    /// The header of one request; a larger one gets a 431.
+    pub header_bytes: ByteSize,
+    /// How long a browser may take no byte of its answer, or send none of a body that goes to the site.
+    #[serde(with = "humantime_serde")]
+    pub stall: Duration,
+    /// Requests under way at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// Requests that one HTTP/2 connection may take back before they are begun; more end it.
+    pub resets: usize,
+    /// How long an HTTP/2 connection may have no request under way.
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
+            handshakes: HANDSHAKES,
+            handshakes_per_address: HANDSHAKES_PER_ADDRESS,
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(20),
+            header_fields: HEADER_FIELDS,
+            header_bytes: ByteSize::kib(32),
+            stall: Duration::from_secs(30),
+            streams: 100,
+            resets: 20,
+            idle: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The tables of what is taken, over all listeners.
+#[derive(Debug)]
+pub struct Bounds {
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    room: Arc<Semaphore>,
+    by_address: Arc<Shares<IpAddr>>,
+    handshakes: Semaphore,
+    handshakes_by_address: Arc<Shares<IpAddr>>,
+}
+
+/// A bound on what one address may have is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It has as many connections as it may.
+    #[error("the address has as many connections as it may")]
+    Connections,
+    /// It has as many handshakes under way as it may.
+    #[error("the address has as many handshakes under way as it may")]
+    Handshakes,
+}
+
+/// A handshake's turn; the next may begin when this is dropped.
+#[derive(Debug)]
+#[must_use = "the next may begin when this is dropped"]
+pub struct Turn<'a> {
+    _of_all: Option<SemaphorePermit<'a>>,
+    _of_its_address: Option<Share<IpAddr>>,
+}
+
+impl Bounds {
+    /// Nothing is taken yet.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let permits = |most: NonZeroUsize| most.get().min(Semaphore::MAX_PERMITS);
+        Self {
+            metrics,
+            room: Arc::new(Semaphore::new(permits(settings.connections))),
+            by_address: Arc::new(Shares::new(settings.connections_per_address.get())),
+            handshakes: Semaphore::new(permits(settings.handshakes)),
+            handshakes_by_address: Arc::new(Shares::new(settings.handshakes_per_address.get())),
+            settings,
+        }
+    }
+
+    /// The figures.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What reached bounds are counted in.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// A place for one more connection, as soon as there is one; none when there never will be.
+    ///
+    /// Cancel safe.
+    pub async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.room.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        self.metrics.reached(Bound::Connections);
+        // The semaphore is never closed.
+        self.room.clone().acquire_owned().await.ok()
+    }
+
+    /// A place among those of `address`, where it is bounded at all.
+    ///
+    /// # Errors
+    /// [`Error::Connections`]
+    pub fn share(&self, address: Option<IpAddr>) -> Result<Option<Share<IpAddr>>, Error> {
+        let Some(network) = address.and_then(network) else { return Ok(None) };
+        self.by_address.take(network).map(Some).ok_or_else(|| {
+            self.metrics.reached(Bound::ConnectionsPerAddress);
+            Error::Connections
+        })
+    }
+
+    /// The turn of one handshake of `address`, which is awaited where too many are under way.
+    ///
+    /// Cancel safe; the caller bounds the time.
+    ///
+    /// # Errors
+    /// [`Error::Handshakes`]
+    pub async fn turn(&self, address: Option<IpAddr>) -> Result<Turn<'_>, Error> {
+        let share = match address.and_then(network) {
+            Some(network) => Some(self.handshakes_by_address.take(network).ok_or_else(|| {
+                self.metrics.reached(Bound::HandshakesPerAddress);
+                Error::Handshakes
+            })?),
+            None => None,
+        };
+        let permit = if let Ok(permit) = self.handshakes.try_acquire() {
+            Some(permit)
+        } else {
+            self.metrics.reached(Bound::Handshakes);
+            // The semaphore is never closed.
+            self.handshakes.acquire().await.ok()
+        };
+        Ok(Turn { _of_all: permit, _of_its_address: share })
+    }
+}
+
+/// Two file descriptors each, below the 20,000 that a process commonly may have.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(8999);
+/// A school or an office behind one address.
+const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(199);
+/// A third of a millisecond each: two hundred milliseconds of work.
+const HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
+const HANDSHAKES_PER_ADDRESS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+const HEADER_FIELDS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn bounds(settings: Settings) -> Bounds {
+        Bounds::new(settings, Arc::default())
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_network_has_so_many_connections_and_our_own_machine_any() {
+        let bounds =
+            bounds(Settings { connections_per_address: NonZeroUsize::MIN, ..Settings::default() });
+
+        let first = bounds.share(Some(address("2001:db8::1"))).unwrap();
+        let second = bounds.share(Some(address("2001:db8::2")));
+        let other = bounds.share(Some(address("2001:db8:0:1::1")));
+
+        assert!(first.is_some() && other.is_ok());
+        assert_eq!(second.unwrap_err(), Error::Connections);
+        assert!(bounds.share(Some(address("::1"))).unwrap().is_none());
+        assert!(bounds.metrics.text().contains("{bound=\"connections_per_address\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn handshake_beyond_the_bound_waits_for_its_turn() {
+        let bounds = bounds(Settings { handshakes: NonZeroUsize::MIN, ..Settings::default() });
+
+        let first = bounds.turn(Some(address("192.0.2.1"))).await.unwrap();
+        let mut second = std::pin::pin!(bounds.turn(Some(address("192.0.2.2"))));
+        let waits = timeout(Duration::ZERO, second.as_mut()).await.is_err();
+        drop(first);
+
+        assert!(waits && second.await.is_ok());
+        assert!(bounds.metrics.text().contains("{bound=\"handshakes\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn handshake_beyond_the_bound_of_its_address_has_no_turn() {
+        let bounds =
+            bounds(Settings { handshakes_per_address: NonZeroUsize::MIN, ..Settings::default() });
+
+        let first = bounds.turn(Some(address("192.0.2.1"))).await.unwrap();
+        let second = bounds.turn(Some(address("192.0.2.1"))).await;
+        drop(first);
+
+        assert_eq!(second.unwrap_err(), Error::Handshakes);
+        assert!(bounds.turn(Some(address("192.0.2.1"))).await.is_ok());
+        assert!(bounds.metrics.text().contains("{bound=\"handshakes_per_address\"} 1"));
+    }
+}
