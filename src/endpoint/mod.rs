@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::address::Addresses;
 use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::backend::Backend;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
@@ -48,7 +49,7 @@ pub struct Edge {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The websites.
-    pub sites: Sites,
+    pub sites: Live<Sites>,
     /// What tells their visitors apart.
     pub visitors: Arc<Visitors>,
     /// The way to the sites' own web servers.
@@ -72,6 +73,10 @@ pub struct Edge {
     /// Cancelled when the edge goes down.
     pub shutdown: CancellationToken,
 }
+
+/// Marks a request for a site that is no more: what is under way goes on, and nothing new begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Departed;
 
 /// A request that is refused with a status; the browser is told no more than it may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
