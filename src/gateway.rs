@@ -28,6 +28,7 @@ use crate::server::bounds::Bounds;
 use crate::server::router::Router;
 use crate::server::way::Way;
 use crate::session::bosh::Sessions;
+use crate::session::roll::Roll;
 use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
@@ -120,13 +121,9 @@ impl Gateway {
             gate: Gate::new(settings.upstream, metrics.clone()),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),
-            bosh: Sessions::new(
-                settings.bosh,
-                settings.guests.per_address,
-                metrics.clone(),
-                tasks.clone(),
-                shutdown.clone(),
-            ),
+            roll: Arc::new(Roll::new(&settings.sessions, &settings.guests, metrics.clone())),
+            addresses: settings.log.addresses,
+            bosh: Sessions::new(settings.bosh, metrics.clone(), tasks.clone(), shutdown.clone()),
             metrics,
             prebind: settings.prebind,
             tasks,

@@ -12,6 +12,8 @@ pub mod scratch;
 
 pub mod secret;
 
+pub mod address;
+
 pub mod metrics;
 
 pub mod share;

@@ -67,6 +67,19 @@ fn is_sent_by_own_page(headers: &HeaderMap, site: &Site) -> bool {
     }
 }
 
+/// The page that sent an allowed request, as far as the request tells; `own` is the site as the request reached it.
+///
+/// A browser names it in `Origin`, but for a `GET` of the site's own page.
+#[must_use]
+pub fn page(headers: &HeaderMap, own: Origin) -> Option<Origin> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text(header::ORIGIN), text(SEC_FETCH_SITE)) {
+        (Some(origin), _) => origin.parse().ok(),
+        (None, Some(fetch_site)) => (fetch_site == "same-origin").then_some(own),
+        (None, None) => text(header::REFERER).and_then(|url| Origin::of_url(url).ok()),
+    }
+}
+
 impl Allowed {
     /// Dresses an answer for the browser: exactly one set of CORS headers, for this origin alone.
     pub fn dress(&self, headers: &mut HeaderMap) {
@@ -144,6 +157,22 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    #[test]
+    fn page_is_told_by_origin_or_by_what_a_get_of_the_own_page_shows() {
+        let own = || Origin::of_host("www.example.org");
+        let other = || "https://other.example".parse().unwrap();
+
+        for (shown, expected) in [
+            (headers(&[("origin", "https://other.example")]), Some(other())),
+            (headers(&[("sec-fetch-site", "same-origin")]), Some(own())),
+            (headers(&[("sec-fetch-site", "none")]), None),
+            (headers(&[("referer", "https://other.example/chat?x")]), Some(other())),
+            (headers(&[]), None),
+        ] {
+            assert_eq!(page(&shown, own()), expected, "{shown:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Settings {
     pub upstream: upstream::settings::Settings,
     /// The bounds of connections and requests.
     pub http: bounds::Settings,
+    /// Sessions over either transport.
+    pub sessions: session::roll::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.

@@ -6,6 +6,7 @@ pub mod bosh;
 pub mod host_meta;
 pub mod internal;
 pub mod prebind;
+pub mod revoke;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -24,12 +25,15 @@ use hyper::http::uri::Authority;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::Addresses;
+use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::backend::Backend;
 use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
 use crate::session;
 use crate::session::registry;
+use crate::session::roll::Roll;
 use crate::site::Site;
 use crate::site::Sites;
 use crate::upstream::login::Gate;
@@ -53,6 +57,10 @@ pub struct Edge {
     pub gate: Gate,
     /// How tickets are made.
     pub tickets: ticket::Settings,
+    /// Who is here.
+    pub roll: Arc<Roll>,
+    /// What the log says of browsers' addresses.
+    pub addresses: Addresses,
     /// The bounds of WebSocket sessions.
     pub websocket: Arc<session::websocket::Settings>,
     /// The BOSH sessions.
@@ -89,12 +97,15 @@ pub enum Refusal {
     /// 421: no site of ours has this host name.
     #[error("no site has this host name")]
     NoSite,
-    /// 429: this address has taken its share.
-    #[error("too many sessions from this address")]
+    /// 429: this visitor, or this address, has taken its share.
+    #[error("too many, come back in a while")]
     TooMany,
     /// 431: more cookies than the bound (RFC 6585 §5).
     #[error("too many cookies, or too large: delete those of this site")]
     Cookies,
+    /// 408: the request takes too long to arrive.
+    #[error("the request took too long")]
+    Late,
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
@@ -122,6 +133,7 @@ impl Refusal {
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -142,6 +154,7 @@ impl Refusal {
             Self::NoSite => "no_site",
             Self::TooMany => "too_many",
             Self::Cookies => "cookies",
+            Self::Late => "late",
             Self::UpgradeRequired => "upgrade_required",
             Self::BadGateway => "bad_gateway",
             Self::Unavailable => "unavailable",
@@ -170,6 +183,7 @@ impl Refusal {
             | Self::NoSite
             | Self::TooMany
             | Self::Cookies
+            | Self::Late
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }
@@ -180,8 +194,17 @@ impl Refusal {
 impl From<registry::Error> for Refusal {
     fn from(error: registry::Error) -> Self {
         match error {
-            registry::Error::TooManyGuests(_) => Self::TooMany,
             registry::Error::Full(_) | registry::Error::Random => Self::Unavailable,
+        }
+    }
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::NotWelcome(_) => Self::NotWelcome,
+            NotAdmitted::Full(_) => Self::TooMany,
+            NotAdmitted::Unavailable => Self::Unavailable,
         }
     }
 }

@@ -197,8 +197,8 @@ mod tests {
         Bounds::new(settings, Arc::default())
     }
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[tokio::test]
@@ -206,13 +206,13 @@ mod tests {
         let bounds =
             bounds(Settings { connections_per_address: NonZeroUsize::MIN, ..Settings::default() });
 
-        let first = bounds.share(address("2001:db8::1")).unwrap();
-        let second = bounds.share(address("2001:db8::2"));
-        let other = bounds.share(address("2001:db8:0:1::1"));
+        let first = bounds.share(Some(address("2001:db8::1"))).unwrap();
+        let second = bounds.share(Some(address("2001:db8::2")));
+        let other = bounds.share(Some(address("2001:db8:0:1::1")));
 
         assert!(first.is_some() && other.is_ok());
         assert_eq!(second.unwrap_err(), Error::Connections);
-        assert!(bounds.share(address("::1")).unwrap().is_none());
+        assert!(bounds.share(Some(address("::1"))).unwrap().is_none());
         assert!(bounds.metrics.text().contains("{bound=\"connections_per_address\"} 1"));
     }
 
@@ -220,8 +220,8 @@ mod tests {
     async fn handshake_beyond_the_bound_waits_for_its_turn() {
         let bounds = bounds(Settings { handshakes: NonZeroUsize::MIN, ..Settings::default() });
 
-        let first = bounds.turn(address("192.0.2.1")).await.unwrap();
-        let mut second = std::pin::pin!(bounds.turn(address("192.0.2.2")));
+        let first = bounds.turn(Some(address("192.0.2.1"))).await.unwrap();
+        let mut second = std::pin::pin!(bounds.turn(Some(address("192.0.2.2"))));
         let waits = timeout(Duration::ZERO, second.as_mut()).await.is_err();
         drop(first);
 
@@ -234,12 +234,12 @@ mod tests {
         let bounds =
             bounds(Settings { handshakes_per_address: NonZeroUsize::MIN, ..Settings::default() });
 
-        let first = bounds.turn(address("192.0.2.1")).await.unwrap();
-        let second = bounds.turn(address("192.0.2.1")).await;
+        let first = bounds.turn(Some(address("192.0.2.1"))).await.unwrap();
+        let second = bounds.turn(Some(address("192.0.2.1"))).await;
         drop(first);
 
         assert_eq!(second.unwrap_err(), Error::Handshakes);
-        assert!(bounds.turn(address("192.0.2.1")).await.is_ok());
+        assert!(bounds.turn(Some(address("192.0.2.1"))).await.is_ok());
         assert!(bounds.metrics.text().contains("{bound=\"handshakes_per_address\"} 1"));
     }
 }

@@ -231,6 +231,7 @@ impl Arrived {
             () = streams.idle(settings.header, settings.idle) => {
                 if !streams.have_begun() {
                     metrics.reached(Bound::HeaderTime);
+                    return debug!("a browser said nothing");
                 }
                 None
             }

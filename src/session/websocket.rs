@@ -22,6 +22,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::browser::Browser;
 use crate::browser::Place;
+use crate::metrics::Direction;
+use crate::metrics::Metrics;
+use crate::metrics::Transport;
 use crate::protocol::jid::Domain;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::websocket::frame;
@@ -38,11 +41,12 @@ use crate::protocol::xml::check::Kind;
 use crate::protocol::xml::check::Limits;
 use crate::protocol::xml::element::Element;
 use crate::session::Subject;
+use crate::session::end::End;
 use crate::session::relay::Ahead;
-use crate::session::relay::End;
 use crate::session::relay::Heard;
 use crate::session::relay::Relay;
 use crate::session::relay::farewell;
+use crate::session::roll::Stay;
 use crate::upstream;
 
 /// `[websocket]` of proxy.toml.
@@ -84,6 +88,8 @@ pub struct Arrival {
     pub entry: Entry,
     /// What the log says of the session.
     pub subject: Subject,
+    /// The visitor's place among those who are here.
+    pub stay: Stay,
 }
 
 /// What has become of the visitor before the 101.
@@ -121,7 +127,9 @@ pub async fn run(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let Arrival { browser, read_ahead, place, entry, subject } = arrival;
+    let Arrival { browser, read_ahead, place, entry, subject, stay } = arrival;
+    let _watch = stay.metrics().watch();
+    let counted = stay.metrics().session(stay.kind(), Transport::WebSocket);
     let limit = usize::try_from(settings.stanza.as_u64()).unwrap_or(usize::MAX);
     let mut hall = Hall {
         browser,
@@ -135,6 +143,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(End::ShutDown),
+            () = stay.revoked().cancelled() => Err(End::Revoked),
             login = timeout(settings.login, hall.welcome(&entry)) => {
                 login.unwrap_or(Err(End::BadStream(StreamError::ConnectionTimeout)))
             }
@@ -143,16 +152,19 @@ pub async fn run(
     match (login.await, entry) {
         (Ok(()), Entry::Admitted { stream, .. }) => {
             let relay = hall.into_relay(*stream);
-            let task = established(relay, settings.ping, subject, shutdown);
+            let task = established(relay, settings.ping, Box::new((subject, stay)), shutdown);
             tasks.spawn(async move {
                 task.await;
-                drop(place);
+                drop((place, counted));
             });
         }
         // The welcome of who is not admitted never ends well.
         (Ok(()), Entry::Denied { .. } | Entry::Unavailable { .. }) => {}
         (Err(end), entry) => {
             hall.end(&end, entry.domain()).await;
+            if let Some(bound) = end.bound() {
+                stay.metrics().reached(bound);
+            }
             subject.report("websocket", &end);
         }
     }
@@ -166,18 +178,29 @@ pub async fn run(
 fn established(
     mut relay: Relay,
     ping: Duration,
-    subject: Subject,
+    who: Box<(Subject, Stay)>,
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let end = carry(&mut relay, ping, &shutdown).await;
+        let (subject, stay) = &*who;
+        let _watch = stay.metrics().watch();
+        let end = carry(&mut relay, ping, stay, &shutdown).await;
         // In a box, because it is as large as the rest and seldom there.
         Box::pin(async { timeout(FAREWELL, relay.finish(&end)).await }).await.ok();
+        tell(&mut relay, stay.metrics());
+        if let Some(bound) = end.bound() {
+            stay.metrics().reached(bound);
+        }
         subject.report("websocket", &end);
     }
 }
 
-async fn carry(relay: &mut Relay, ping: Duration, shutdown: &CancellationToken) -> End {
+async fn carry(
+    relay: &mut Relay,
+    ping: Duration,
+    stay: &Stay,
+    shutdown: &CancellationToken,
+) -> End {
     let mut silence = pin!(sleep(ping));
     let mut asked = false;
     loop {
@@ -192,10 +215,19 @@ async fn carry(relay: &mut Relay, ping: Duration, shutdown: &CancellationToken) 
                     asked = true;
                 }
             },
+            () = stay.revoked().cancelled() => return End::Revoked,
             () = shutdown.cancelled() => return End::ShutDown,
         }
+        tell(relay, stay.metrics());
         silence.as_mut().reset(Instant::now() + ping);
     }
+}
+
+/// Counts what was carried since this was last called.
+fn tell(relay: &mut Relay, metrics: &Metrics) {
+    let carried = relay.take_carried();
+    metrics.carried(Transport::WebSocket, Direction::Up, carried.up);
+    metrics.carried(Transport::WebSocket, Direction::Down, carried.down);
 }
 
 /// Where the browser stands until it is signed in.
@@ -340,6 +372,7 @@ impl Hall {
     async fn end(mut self, end: &End, domain: &Domain) {
         match end {
             End::BadStream(error) => self.end_stream(*error, domain),
+            End::Revoked => self.end_stream(StreamError::PolicyViolation, domain),
             End::Unavailable
             | End::ShutDown
             | End::UpstreamLost
@@ -349,7 +382,7 @@ impl Hall {
                 self.end_stream(StreamError::SystemShutdown, domain);
             }
             End::BrowserClosed => framing::write_close(&mut self.out),
-            End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.out),
+            End::BadFrame(error) => framing::write_frame_error(*error, &mut self.out),
             End::BrowserLeft | End::BrowserSilent => {
                 frame::write_close(frame::NORMAL, &mut self.out);
             }
@@ -391,16 +424,19 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::net::Ipv4Addr;
 
     use tokio::net::TcpListener;
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::address::Addresses;
     use crate::browser::Line;
     use crate::browser::Patience;
     use crate::protocol::xml::splitter::Splitter;
+    use crate::session::roll;
+    use crate::session::roll::Roll;
+    use crate::visitor::guest;
 
     async fn connected() -> TcpStream {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -415,10 +451,13 @@ mod tests {
         let browser = (browser, Reader::new(1000));
         let upstream = (connected().await, Splitter::new(1000));
         let relay = Relay::new(browser, upstream, Limits::default(), ahead);
-        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let address = Addresses::Full.logged(Ipv4Addr::LOCALHOST.into());
         let subject = Subject { site: String::new(), visitor: String::new(), address };
+        let (guests, metrics) = (guest::Settings::default(), Arc::default());
+        let roll = Arc::new(Roll::new(&roll::Settings::default(), &guests, metrics));
+        let who = Box::new((subject, roll.unknown()));
 
-        let task = established(relay, Duration::from_secs(1), subject, CancellationToken::new());
+        let task = established(relay, Duration::from_secs(1), who, CancellationToken::new());
 
         let bytes = size_of_val(&task);
         assert!(bytes < 1024, "{bytes} bytes");

@@ -76,6 +76,15 @@ pub struct Seen {
     pub proven: bool,
 }
 
+/// By what a browser is known again, whoever is behind it now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// A hash of the cookies by which the site knows its visitors, as they came; none where none came.
+    pub cookies: Option<[u8; 32]>,
+    /// The guest whom our own cookie names, whether or not the site knows a member.
+    pub guest: Option<guest::Id>,
+}
+
 /// Why a request has no visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -179,11 +188,29 @@ impl Visitors {
         self.whois.forget(site, &Cookies::of(headers));
     }
 
+    /// By what the browser of a request is known again.
+    #[must_use]
+    pub fn marks(&self, site: &Site, headers: &HeaderMap) -> Marks {
+        let cookies = Cookies::of(headers);
+        let named = cookies.named(site.cookies());
+        Marks {
+            cookies: named.map(|named| whois::hash_of_cookies(site, &named)),
+            guest: self.known_guest(site, &cookies, SystemTime::now()).map(|guest| guest.id),
+        }
+    }
+
+    /// Drops what is known about cookies with this hash, as [`forget`](Self::forget) does.
+    pub fn forget_marked(&self, cookies: &[u8; 32]) {
+        self.whois.forget_hash(cookies);
+    }
+
+    fn known_guest(&self, site: &Site, cookies: &Cookies, now: SystemTime) -> Option<Guest> {
+        cookies.first(guest::COOKIE).and_then(|value| self.guests.read(site, value, now))
+    }
+
     fn guest(&self, site: &Site, cookies: &Cookies) -> Result<Seen, Error> {
         let now = SystemTime::now();
-        if let Some(guest) =
-            cookies.first(guest::COOKIE).and_then(|value| self.guests.read(site, value, now))
-        {
+        if let Some(guest) = self.known_guest(site, cookies, now) {
             return Ok(Seen { visitor: Visitor::Guest(guest), set_cookie: None, proven: true });
         }
         // Without randomness there is no guest; it comes back, or the machine is broken beyond us.

@@ -10,6 +10,7 @@
 
 pub(crate) mod bosh;
 pub(crate) mod gateway;
+pub(crate) mod http;
 pub(crate) mod prosody;
 pub(crate) mod scram;
 pub(crate) mod script;

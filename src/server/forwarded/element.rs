@@ -104,12 +104,15 @@ const COMMAS: usize = 8;
 mod tests {
     use super::*;
 
-    fn said(field: &str) -> Vec<Option<(Option<String>, Option<String>)>> {
+    /// Who asked, and how.
+    type Said = (Option<String>, Option<String>);
+
+    fn said(field: &str) -> Vec<Option<Said>> {
         Elements::of(field).map(|element| element.map(|said| (said.node, said.proto))).collect()
     }
 
-    fn one(node: &str, proto: Option<&str>) -> Option<(Option<String>, Option<String>)> {
-        Some((Some(node.to_owned()), proto.map(str::to_owned)))
+    fn one(node: &str, proto: Option<&str>) -> Said {
+        (Some(node.to_owned()), proto.map(str::to_owned))
     }
 
     #[test]
@@ -117,11 +120,11 @@ mod tests {
         // RFC 7239 §4.
         assert_eq!(
             said("for=192.0.2.43, for=198.51.100.17;by=203.0.113.60;proto=http"),
-            [one("198.51.100.17", Some("http")), one("192.0.2.43", None)]
+            [Some(one("198.51.100.17", Some("http"))), Some(one("192.0.2.43", None))]
         );
         assert_eq!(
             said("For=\"[2001:db8:cafe::17]:4711\""),
-            [one("[2001:db8:cafe::17]:4711", None)]
+            [Some(one("[2001:db8:cafe::17]:4711", None))]
         );
     }
 
@@ -129,7 +132,7 @@ mod tests {
     fn comma_within_quotes_ends_no_element() {
         assert_eq!(
             said("for=192.0.2.1, for=192.0.2.2;secret=\"a, b=\\\"c\""),
-            [one("192.0.2.2", None), one("192.0.2.1", None)]
+            [Some(one("192.0.2.2", None)), Some(one("192.0.2.1", None))]
         );
     }
 

@@ -17,23 +17,30 @@ use tokio::time::sleep_until;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Direction;
+use crate::metrics::Kind;
+use crate::metrics::Transport;
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::Action;
 use crate::protocol::bosh::event::Event;
 use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session as Machine;
 use crate::protocol::stream_error::Meaning;
+use crate::protocol::stream_error::StreamError;
 use crate::protocol::stream_error::meaning;
 use crate::protocol::welcome;
 use crate::protocol::welcome::Reply;
 use crate::protocol::welcome::Welcome;
 use crate::protocol::xml::element::Element;
+use crate::protocol::xml::splitter;
 use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
 use crate::session::bosh::Post;
 use crate::session::bosh::Reserved;
 use crate::session::registry::Place;
+use crate::session::relay::Traffic;
+use crate::session::roll::Stay;
 use crate::upstream;
 
 /// A session as it runs.
@@ -44,6 +51,10 @@ pub(super) struct Task {
     posts: mpsc::Receiver<Post>,
     posted: u64,
     replies: Vec<(RequestId, oneshot::Sender<Bytes>)>,
+    carried: Traffic,
+    /// When it was last told what was carried.
+    told: Instant,
+    stay: Stay,
     /// Frees the sid when the session is over.
     _place: Place<Post>,
 }
@@ -68,7 +79,8 @@ enum Woken {
     Dropped(RequestId),
     Readable(io::Result<()>),
     Deadline,
-    ShutDown,
+    /// The session is over, for a reason that lies outside.
+    Over(End),
 }
 
 impl Task {
@@ -78,12 +90,23 @@ impl Task {
         stream: Option<upstream::login::Stream>,
         login: Option<Login>,
     ) -> Self {
-        let Reserved { place, posts } = reserved;
+        let Reserved { place, posts, stay } = reserved;
         let upstream = stream.map(|stream| {
             let upstream::login::Stream { socket, splitter, rest, .. } = stream;
             Upstream { socket, splitter, rest }
         });
-        Self { machine, upstream, login, posts, posted: 0, replies: Vec::new(), _place: place }
+        Self {
+            machine,
+            upstream,
+            login,
+            posts,
+            posted: 0,
+            replies: Vec::new(),
+            carried: Traffic::default(),
+            told: Instant::now(),
+            stay,
+            _place: place,
+        }
     }
 
     /// With a request that the machine has already.
@@ -92,15 +115,21 @@ impl Task {
         self
     }
 
+    /// Who the session is for.
+    pub(super) fn kind(&self) -> Kind {
+        self.stay.kind()
+    }
+
     /// Runs the session to its end.
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> End {
         self.read_rest();
         loop {
             if let Some(end) = self.act(&shutdown).await {
-                self.close_upstream().await;
+                self.close().await;
                 return end;
             }
             let woken = self.wake(&shutdown).await;
+            self.tell_now_and_then();
             let now = Instant::now().into_std();
             match woken {
                 Woken::Posted(Post { body, reply }) => {
@@ -112,12 +141,12 @@ impl Task {
                 Woken::Dropped(id) => self.machine.receive(Event::Dropped(id), now),
                 Woken::Readable(readable) => self.read(readable),
                 Woken::Deadline => self.machine.receive(Event::Deadline, now),
-                Woken::ShutDown => {
-                    self.machine.receive(Event::End(End::ShutDown), now);
+                Woken::Over(why) => {
+                    self.machine.receive(Event::End(why.clone()), now);
                     // There is nothing to wait for after this, whatever the machine thinks: the signal would wake
                     // the task again and again.
-                    let end = self.act(&shutdown).await.unwrap_or(End::ShutDown);
-                    self.close_upstream().await;
+                    let end = self.act(&shutdown).await.unwrap_or(why);
+                    self.close().await;
                     return end;
                 }
             }
@@ -143,8 +172,9 @@ impl Task {
         };
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => Woken::ShutDown,
-            post = self.posts.recv() => post.map_or(Woken::ShutDown, Woken::Posted),
+            () = shutdown.cancelled() => Woken::Over(End::ShutDown),
+            () = self.stay.revoked().cancelled() => Woken::Over(End::Revoked),
+            post = self.posts.recv() => post.map_or(Woken::Over(End::ShutDown), Woken::Posted),
             id = poll_fn(|cx| poll_dropped(&mut self.replies, cx)) => Woken::Dropped(id),
             readable = readable => Woken::Readable(readable),
             () = sleep_until(time), if deadline.is_some() => Woken::Deadline,
@@ -163,7 +193,10 @@ impl Task {
                         self.machine.receive(Event::Dropped(id), now);
                     }
                 }
-                Action::Send(stanzas) => self.write(&stanzas, shutdown).await,
+                Action::Send(stanzas, count) => {
+                    self.carried.up.add(count, stanzas.len());
+                    self.write(&stanzas, shutdown).await;
+                }
                 Action::Login(element) => self.welcome(&element),
                 Action::Restart => {
                     let features =
@@ -193,6 +226,9 @@ impl Task {
             Reply::Failure(failure) => {
                 self.machine.receive(Event::Welcome(failure.to_xml().as_bytes()), now);
             }
+            Reply::End(StreamError::PolicyViolation) => {
+                self.machine.receive(Event::End(End::FailedSignIns), now);
+            }
             Reply::End(error) => {
                 self.machine
                     .receive(Event::End(End::StreamError(error.to_xml().into_bytes())), now);
@@ -210,6 +246,7 @@ impl Task {
                 Ok(Err(_)) | Err(_) => End::UpstreamLost,
             },
             () = shutdown.cancelled() => End::ShutDown,
+            () = self.stay.revoked().cancelled() => End::Revoked,
         };
         // A stanza may have gone out by half, so nothing may follow it.
         self.lose_upstream(end);
@@ -245,7 +282,11 @@ impl Task {
                     cut.write_alone(&mut element);
                     break stream_error(element);
                 }
-                Ok(Some(Piece::Stanza(cut))) => self.machine.receive(Event::Stanza(cut), now),
+                Ok(Some(Piece::Stanza(cut))) => {
+                    self.carried.down.add(1, cut.bytes.len());
+                    self.machine.receive(Event::Stanza(cut), now);
+                }
+                Err(splitter::Error::TooLarge { .. }) => break End::UpstreamStanza,
                 // A second header, the end, or what cannot be cut.
                 Ok(Some(Piece::Header(_) | Piece::End)) | Err(_) => break End::UpstreamLost,
             }
@@ -258,8 +299,26 @@ impl Task {
         self.machine.receive(Event::End(end), Instant::now().into_std());
     }
 
-    /// Ends upstream's stream in order, as far as it is still there.
-    async fn close_upstream(&mut self) {
+    /// Counts what was carried; a session that lasts for days is not to be counted at its end alone.
+    fn tell_now_and_then(&mut self) {
+        if self.told.elapsed() >= TELL {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        let Traffic { up, down } = std::mem::take(&mut self.carried);
+        self.told = Instant::now();
+        self.stay.metrics().carried(Transport::Bosh, Direction::Up, up);
+        self.stay.metrics().carried(Transport::Bosh, Direction::Down, down);
+    }
+
+    /// Takes no more requests, and ends upstream's stream in order, as far as it is still there.
+    async fn close(&mut self) {
+        self.tell();
+        self.posts.close();
+        // Who waits for an answer learns that there is none.
+        while self.posts.try_recv().is_ok() {}
         let Some(Upstream { mut socket, .. }) = self.upstream.take() else { return };
         let farewell = async {
             socket.write_all(b"</stream:stream>").await?;
@@ -295,6 +354,8 @@ thread_local! {
 const READ: usize = 16 * 1024;
 /// How long upstream may take no bytes before it is taken for lost.
 const WRITE: Duration = Duration::from_secs(30);
+/// How long what was carried may wait to be counted.
+const TELL: Duration = Duration::from_secs(25);
 /// How long the last words to it may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -306,15 +367,21 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
     use tokio::net::TcpSocket;
+    use tokio::task::JoinHandle;
 
     use super::*;
     use crate::protocol::bosh::body::Body;
     use crate::protocol::bosh::settings::Settings;
     use crate::protocol::bosh::window::Rid;
     use crate::protocol::xml::check::Limits;
-    use crate::session::registry::Most;
-    use crate::session::registry::Owner;
+    use crate::session::owner::Claim;
+    use crate::session::owner::Owner;
+    use crate::session::registry::Found;
     use crate::session::registry::Registry;
+    use crate::session::roll;
+    use crate::session::roll::Roll;
+    use crate::visitor::Marks;
+    use crate::visitor::guest;
 
     /// Both ends of a connection whose buffers take far less than a large stanza.
     async fn narrow() -> (TcpStream, TcpStream) {
@@ -340,25 +407,70 @@ mod tests {
     #[tokio::test]
     async fn shutdown_is_heard_while_upstream_takes_no_bytes() {
         let (socket, mut server) = narrow().await;
-        let owner = Owner { site: "a.example".into(), visitor: None, proven: false };
-        let registry = Arc::new(Registry::new(Most { sessions: 1, guests: 1 }));
-        let (place, posts) = registry.enter(owner.clone(), [192, 0, 2, 7].into()).unwrap();
-        let mailbox = registry.find(place.sid().as_str(), &owner).unwrap();
-        let rid = Rid::new(1).unwrap();
-        let machine = Machine::prebound(Settings::default(), rid, StdInstant::now());
-        let mut task = Task::new(machine, Reserved { place, posts }, None, None);
-        task.upstream = Some(Upstream { socket, splitter: Splitter::new(1000), rest: Vec::new() });
-        let shutdown = CancellationToken::new();
-        let running = tokio::spawn(task.run(shutdown.clone()));
-        let (reply, answer) = oneshot::channel();
-        mailbox.send(large_post(reply)).await.unwrap();
-        // The first byte is here, and there is no room for the last.
-        server.read_u8().await.unwrap();
+        let mut scene = Scene::before(socket);
+        let (running, answer) = scene.post_what_does_not_fit(&mut server).await;
 
-        shutdown.cancel();
+        scene.shutdown.cancel();
 
         let end = timeout(WRITE / 2, running).await.unwrap().unwrap();
         assert_eq!(end, End::ShutDown);
         assert!(answer.await.unwrap().ends_with(b"condition='system-shutdown'/>"));
+    }
+
+    #[tokio::test]
+    async fn revocation_is_heard_while_upstream_takes_no_bytes() {
+        let (socket, mut server) = narrow().await;
+        let mut scene = Scene::before(socket);
+        let (running, answer) = scene.post_what_does_not_fit(&mut server).await;
+
+        scene.revoked.cancel();
+
+        let end = timeout(WRITE / 2, running).await.unwrap().unwrap();
+        assert_eq!(end, End::Revoked);
+        assert!(answer.await.unwrap().ends_with(b"condition='item-not-found'/>"));
+    }
+
+    /// A session whose upstream is `socket`.
+    struct Scene {
+        task: Option<Task>,
+        mailbox: mpsc::Sender<Post>,
+        revoked: CancellationToken,
+        shutdown: CancellationToken,
+    }
+
+    impl Scene {
+        fn before(socket: TcpStream) -> Self {
+            let (guests, metrics) = (guest::Settings::default(), Arc::default());
+            let roll = Arc::new(Roll::new(&roll::Settings::default(), &guests, metrics));
+            let stay = roll.unknown();
+            let (site, marks) = ("a.example".to_owned(), Marks::default());
+            let claim = Claim { site, name: None, proven: false, page: None, marks };
+            let registry = Arc::new(Registry::new(1));
+            let now = StdInstant::now();
+            let revoked = stay.revoked().clone();
+            let entered = registry.enter(Owner::new(claim.clone(), now), revoked.clone());
+            let (place, posts) = entered.unwrap();
+            let Found::Mailbox(mailbox) = registry.find(place.sid().as_str(), &claim, now) else {
+                panic!("it is its owner's")
+            };
+            let machine = Machine::prebound(Settings::default(), Rid::new(1).unwrap(), now);
+            let mut task = Task::new(machine, Reserved { place, posts, stay }, None, None);
+            let splitter = Splitter::new(1000);
+            task.upstream = Some(Upstream { socket, splitter, rest: Vec::new() });
+            Self { task: Some(task), mailbox, revoked, shutdown: CancellationToken::new() }
+        }
+
+        /// Runs the session up to where upstream takes no more.
+        async fn post_what_does_not_fit(
+            &mut self,
+            server: &mut TcpStream,
+        ) -> (JoinHandle<End>, oneshot::Receiver<Bytes>) {
+            let running = tokio::spawn(self.task.take().unwrap().run(self.shutdown.clone()));
+            let (reply, answer) = oneshot::channel();
+            self.mailbox.send(large_post(reply)).await.unwrap();
+            // The first byte is here, and there is no room for the last.
+            server.read_u8().await.unwrap();
+            (running, answer)
+        }
     }
 }

@@ -1,0 +1,426 @@
+//! The bounds at the door, over real sockets: each is reached, is what the browser is told, and is counted.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::sync::Notify;
+use tokio::sync::mpsc;
+
+use crate::support::gateway::Proxy;
+use crate::support::http::DATA;
+use crate::support::http::GOAWAY;
+use crate::support::http::HEADERS;
+use crate::support::http::RST_STREAM;
+use crate::support::http::connect;
+use crate::support::http::counted;
+use crate::support::http::door;
+use crate::support::http::field;
+use crate::support::http::frame;
+use crate::support::http::get;
+use crate::support::http::head;
+use crate::support::http::next_frame;
+use crate::support::http::next_of;
+use crate::support::http::open;
+use crate::support::http::preface;
+use crate::support::http::reached;
+use crate::support::http::shake_hands;
+use crate::support::http::until_closed;
+
+#[tokio::test]
+async fn address_beyond_its_connections_is_closed_at_once_and_no_other_is() {
+    let proxy = door(BEHIND_A_BALANCER, "connections_per_address = 2", None).await;
+
+    let first = balanced(&proxy, ONE).await.unwrap();
+    let _second = balanced(&proxy, ONE).await.unwrap();
+    let third = balanced(&proxy, ONE).await;
+    let other = balanced(&proxy, OTHER).await;
+
+    assert!(third.is_err());
+    assert!(other.is_ok());
+    reached(&proxy, "connections_per_address", 1).await;
+    drop(first);
+    // It is gone when the proxy has seen it.
+    while balanced(&proxy, ONE).await.is_err() {}
+}
+
+#[tokio::test]
+async fn websocket_keeps_its_place_among_the_connections_of_its_address() {
+    let proxy = door(BEHIND_A_BALANCER, "connections_per_address = 1", None).await;
+    let upgrade = "GET /xmpp-websocket HTTP/1.1\r\nHost: localhost\r\nOrigin: https://localhost\r\n\
+        Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Protocol: xmpp\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    let mut socket = balanced(&proxy, ONE).await.unwrap();
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    let answer = head(&mut socket).await;
+    let second = balanced(&proxy, ONE).await;
+
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(second.is_err());
+}
+
+#[tokio::test]
+async fn address_beyond_its_handshakes_is_closed_at_once() {
+    let proxy = door(BEHIND_A_BALANCER, "handshakes_per_address = 1", None).await;
+
+    let mut silent = connect(&proxy, ONE).await;
+    // A ClientHello that goes on has its turn already.
+    silent.write_all(&[0x16]).await.unwrap();
+    let second = loop {
+        // The proxy may meet the second one first.
+        let second = balanced(&proxy, ONE).await;
+        if second.is_err() {
+            break second;
+        }
+    };
+
+    assert!(second.is_err());
+    assert!(balanced(&proxy, OTHER).await.is_ok());
+}
+
+#[tokio::test]
+async fn handshakes_beyond_the_bound_wait_for_their_turn() {
+    let proxy = door("", "handshakes = 1", None).await;
+
+    let silent = connect(&proxy, "\u{16}").await;
+    let connecting = tokio::spawn({
+        let (tls, address) = (proxy.tls("http/1.1"), proxy.address());
+        async move {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+            tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await
+        }
+    });
+    reached(&proxy, "handshakes", 1).await;
+    assert!(!connecting.is_finished());
+    drop(silent);
+
+    assert!(connecting.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_are_counted() {
+    let proxy = door("", "connections = 1", None).await;
+
+    let first = open(&proxy, "http/1.1").await;
+    reached(&proxy, "connections", 1).await;
+    counted(&proxy, "vestibule_connections", 1).await;
+    drop(first);
+
+    counted(&proxy, "vestibule_connections", 0).await;
+}
+
+#[tokio::test]
+async fn who_is_silent_in_the_handshake_is_gone_in_time() {
+    let proxy = door("", "handshake = '200ms'", None).await;
+
+    let silent = until_closed(connect(&proxy, "").await).await;
+    let begun = until_closed(connect(&proxy, "\u{16}\u{3}\u{1}").await).await;
+
+    assert!(silent.is_empty() && begun.is_empty());
+    reached(&proxy, "handshake_time", 2).await;
+}
+
+#[tokio::test]
+async fn who_is_silent_before_or_within_a_header_is_gone_in_time() {
+    let proxy = door("", "header = '200ms'", None).await;
+
+    until_closed(open(&proxy, "http/1.1").await).await;
+    reached(&proxy, "header_time", 1).await;
+    let mut within = open(&proxy, "http/1.1").await;
+    within.write_all(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
+    until_closed(within).await;
+    reached(&proxy, "header_time", 2).await;
+    until_closed(open(&proxy, "h2").await).await;
+    reached(&proxy, "header_time", 3).await;
+    let mut preface_alone = open(&proxy, "h2").await;
+    preface_alone.write_all(&preface()).await.unwrap();
+    until_closed(preface_alone).await;
+    reached(&proxy, "header_time", 4).await;
+}
+
+#[tokio::test]
+async fn connection_that_has_served_and_idles_is_closed_in_time_which_is_no_bound() {
+    let proxy = door("", "header = '200ms'", None).await;
+
+    let mut used = open(&proxy, "http/1.1").await;
+    used.write_all(HOST_META.as_bytes()).await.unwrap();
+    let answer = head(&mut used).await;
+    until_closed(used).await;
+    until_closed(open(&proxy, "http/1.1").await).await;
+
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    reached(&proxy, "header_time", 1).await;
+}
+
+#[tokio::test]
+async fn header_of_too_many_fields_or_bytes_is_431_over_http_1() {
+    let proxy = door("", "header_fields = 10\nheader_bytes = '4 KiB'", None).await;
+    let many = "X-Field: 1\r\n".repeat(11);
+    let large = format!("X-Field: {}\r\n", "a".repeat(5000));
+
+    for fields in [many, large] {
+        let mut browser = open(&proxy, "http/1.1").await;
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+        browser.write_all(request.as_bytes()).await.unwrap();
+        let answer = head(&mut browser).await;
+
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        until_closed(browser).await;
+    }
+    reached(&proxy, "header", 2).await;
+}
+
+#[tokio::test]
+async fn header_of_too_many_fields_or_bytes_is_431_over_http_2() {
+    let proxy = door("", "header_fields = 10\nheader_bytes = '4 KiB'", None).await;
+    let many = field("x-field", "1").repeat(11);
+    let large = field("x-field", &"a".repeat(5000));
+    let larger = field("x-field", &"a".repeat(9000));
+
+    for fields in [many, large, larger] {
+        let mut browser = open(&proxy, "h2").await;
+        browser.write_all(&[preface(), get(1, &fields)].concat()).await.unwrap();
+        let (_, answer) = next_of(&mut browser, HEADERS).await.unwrap();
+
+        // :status by its name's place in the static table, and "431" (RFC 7541 appendices A and B).
+        assert!(answer.starts_with(&[0x48, 0x83, 0x69, 0x90, 0xff]), "{answer:x?}");
+    }
+    // What is more than twice the bound the library refuses, uncounted.
+    reached(&proxy, "header", 2).await;
+}
+
+#[tokio::test]
+async fn requests_that_are_taken_back_at_once_end_the_connection() {
+    let proxy = door("", "resets = 5", None).await;
+    let mut browser = open(&proxy, "h2").await;
+
+    // CVE-2023-44487, in one write.
+    let mut attack = preface();
+    for stream in (1..200).step_by(2) {
+        attack.extend(get(stream, &[]));
+        attack.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    browser.write_all(&attack).await.unwrap();
+    let (_, goaway) = next_of(&mut browser, GOAWAY).await.unwrap();
+
+    // ENHANCE_YOUR_CALM (RFC 9113 §7).
+    assert_eq!(goaway[4..8], 11_u32.to_be_bytes());
+    until_closed(browser).await;
+    reached(&proxy, "streams", 1).await;
+}
+
+#[tokio::test]
+async fn idle_http_2_connection_is_closed_and_one_with_a_request_under_way_is_not() {
+    let mut site = Held::start().await;
+    let proxy = door("", "idle = '200ms'", Some(site.address)).await;
+    let mut waiting = open(&proxy, "h2").await;
+    waiting.write_all(&[preface(), get(1, &[])].concat()).await.unwrap();
+    site.asked.recv().await.unwrap();
+
+    // It begins to idle later, so it has idled no longer than the other when it is closed.
+    let mut idle = open(&proxy, "h2").await;
+    idle.write_all(&[preface(), get_host_meta(1)].concat()).await.unwrap();
+    let served = next_of(&mut idle, HEADERS).await.unwrap();
+    let goaway = next_of(&mut idle, GOAWAY).await;
+    until_closed(idle).await;
+    site.answer.notify_one();
+    let answered = next_of(&mut waiting, HEADERS).await.unwrap();
+
+    assert_eq!((served.0, answered.0), (1, 1));
+    assert!(goaway.is_some());
+    assert_eq!(answered.1[0], 0x88, "200 of the static table (RFC 7541 appendix A)");
+}
+
+#[tokio::test]
+async fn browser_that_reads_no_answer_is_gone_in_time() {
+    let mut site = Endless::start().await;
+    let proxy = door("", "stall = '300ms'", Some(site.address)).await;
+
+    let mut browser = open(&proxy, "http/1.1").await;
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    site.left.recv().await.unwrap();
+
+    reached(&proxy, "write_time", 1).await;
+    drop(browser);
+}
+
+#[tokio::test]
+async fn answer_that_is_not_read_over_http_2_is_reset_and_the_connection_lives() {
+    let mut site = Endless::start().await;
+    let proxy = door("", "stall = '300ms'", Some(site.address)).await;
+    let mut browser = open(&proxy, "h2").await;
+
+    browser.write_all(&[preface(), get(1, &[])].concat()).await.unwrap();
+    // The window of 64 KiB is never opened further (RFC 9113 §6.9.2).
+    let mut received = 0;
+    let reset = loop {
+        match next_frame(&mut browser).await.unwrap() {
+            (DATA, 1, payload) => received += payload.len(),
+            (RST_STREAM, stream, _) => break stream,
+            _ => {}
+        }
+    };
+    site.left.recv().await.unwrap();
+    browser.write_all(&get_host_meta(3)).await.unwrap();
+    let next = next_of(&mut browser, HEADERS).await.unwrap();
+
+    assert_eq!((received, reset, next.0), (65_535, 1, 3));
+    reached(&proxy, "write_time", 1).await;
+}
+
+#[tokio::test]
+async fn upload_that_stops_is_given_up_in_time() {
+    for alpn in ["http/1.1", "h2"] {
+        let mut site = Endless::start().await;
+        let proxy = door("", "stall = '300ms'", Some(site.address)).await;
+        let mut browser = open(&proxy, alpn).await;
+        let request = if alpn == "h2" {
+            // As GET, but with POST of the static table, and the stream stays open.
+            let block = [&[0x83, 0x87, 0x84, 0x01, 9][..], b"localhost"].concat();
+            [preface(), frame(HEADERS, 0x04, 1, &block), frame(DATA, 0, 1, b"some")].concat()
+        } else {
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nsome".to_vec()
+        };
+
+        browser.write_all(&request).await.unwrap();
+        site.left.recv().await.unwrap();
+
+        reached(&proxy, "body_time", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn out_of_open_files_the_log_names_the_figure_and_browsers_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("proxy.toml"), OUT_OF_FILES).unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$0\" run", env!("CARGO_BIN_EXE_vestibule")])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    while !log.next_line().await.unwrap().unwrap().contains("listening") {}
+
+    let mut crowd = Vec::new();
+    for _ in 0..40 {
+        crowd.push(UnixStream::connect(folder.path().join("v.sock")).await.unwrap());
+    }
+    let told = log.next_line().await.unwrap().unwrap();
+    let mut last = crowd.pop().unwrap();
+    drop(crowd);
+    last.write_all(HOST_META.as_bytes()).await.unwrap();
+    let answer = head(&mut last).await;
+
+    assert!(told.contains("LimitNOFILE") && told.contains("open_files=40"), "{told}");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// Shakes hands behind a PROXY header.
+async fn balanced(
+    proxy: &Proxy,
+    header: &str,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let tcp = connect(proxy, header).await;
+    shake_hands(proxy, tcp, "http/1.1").await
+}
+
+/// `GET` of host-meta over HTTP/2.
+fn get_host_meta(stream: u32) -> Vec<u8> {
+    let path = b"/.well-known/host-meta.json";
+    let length = u8::try_from(path.len()).unwrap();
+    let block = [&[0x82, 0x87, 0x04, length][..], path, &[0x01, 9], b"localhost"].concat();
+    frame(HEADERS, 0x05, stream, &block)
+}
+
+/// A web server whose answer never ends.
+struct Endless {
+    address: SocketAddr,
+    /// A connection to it is over.
+    left: mpsc::Receiver<()>,
+}
+
+impl Endless {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (leaves, left) = mpsc::channel(8);
+        tokio::spawn(async move {
+            loop {
+                let (mut peer, _) = listener.accept().await.unwrap();
+                let leaves = leaves.clone();
+                tokio::spawn(async move {
+                    let request = until_blank_line(&mut peer).await;
+                    if request.starts_with("POST") {
+                        let _ = peer.read_to_end(&mut Vec::new()).await;
+                    } else {
+                        let _ = peer.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                        while peer.write_all(&[b'a'; 4096]).await.is_ok() {}
+                    }
+                    let _ = leaves.send(()).await;
+                });
+            }
+        });
+        Self { address, left }
+    }
+}
+
+/// A web server that answers when it is told to.
+struct Held {
+    address: SocketAddr,
+    /// A request is there.
+    asked: mpsc::Receiver<()>,
+    answer: Arc<Notify>,
+}
+
+impl Held {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asks, asked) = mpsc::channel(8);
+        let answer = Arc::new(Notify::new());
+        let told = answer.clone();
+        tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            until_blank_line(&mut peer).await;
+            asks.send(()).await.unwrap();
+            told.notified().await;
+            peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        });
+        Self { address, asked, answer }
+    }
+}
+
+async fn until_blank_line(peer: &mut TcpStream) -> String {
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        request.push(char::from(peer.read_u8().await.unwrap()));
+    }
+    request
+}
+
+/// Who the browser is, is said by the PROXY protocol.
+const BEHIND_A_BALANCER: &str = "trusted_proxies = ['127.0.0.1']\nproxy_protocol = true";
+const ONE: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
+const OTHER: &str = "PROXY TCP4 192.0.2.8 192.0.2.1 4711 443\r\n";
+
+const HOST_META: &str = "GET /.well-known/host-meta.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+const OUT_OF_FILES: &str = "[log]\nlevel = 'info'\n[listen]\nhttps = []\nhttp = ['unix:v.sock']\n\
+    [[site]]\nhosts = ['localhost']\n\
+    [site.guests]\ndomain = 'guest.localhost'\nupstream = '127.0.0.1:1'\nsecret = 'a secret of the tests'\n";
