@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::address::Addresses;
 use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::backend::Backend;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
@@ -48,7 +49,7 @@ pub struct Edge {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The websites.
-    pub sites: Sites,
+    pub sites: Live<Sites>,
     /// What tells their visitors apart.
     pub visitors: Arc<Visitors>,
     /// The way to the sites' own web servers.
@@ -72,6 +73,10 @@ pub struct Edge {
     /// Cancelled when the edge goes down.
     pub shutdown: CancellationToken,
 }
+
+/// Marks a request for a site that is no more: what is under way goes on, and nothing new begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Departed;
 
 /// A request that is refused with a status; the browser is told no more than it may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +105,9 @@ pub enum Refusal {
     /// 429: this visitor, or this address, has taken its share.
     #[error("too many, come back in a while")]
     TooMany,
+    /// 431: more cookies than the bound (RFC 6585 §5).
+    #[error("too many cookies, or too large: delete those of this site")]
+    Cookies,
     /// 408: the request takes too long to arrive.
     #[error("the request took too long")]
     Late,
@@ -129,6 +137,7 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
@@ -149,6 +158,7 @@ impl Refusal {
             Self::TooLarge => "too_large",
             Self::NoSite => "no_site",
             Self::TooMany => "too_many",
+            Self::Cookies => "cookies",
             Self::Late => "late",
             Self::UpgradeRequired => "upgrade_required",
             Self::BadGateway => "bad_gateway",
@@ -169,13 +179,15 @@ impl Refusal {
                 set(headers, header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
+            // Another origin is told something else, and a cache between must know.
+            Self::ForeignOrigin => set(headers, header::VARY, HeaderValue::from_static("Origin")),
             Self::BadRequest(_)
-            | Self::ForeignOrigin
             | Self::NotWelcome
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
             | Self::TooMany
+            | Self::Cookies
             | Self::Late
             | Self::BadGateway
             | Self::GatewayTimeout => {}

@@ -10,6 +10,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod bosh;
+pub(crate) mod ejabberd;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod prosody;
@@ -18,4 +19,5 @@ pub(crate) mod script;
 pub(crate) mod site;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
+pub(crate) mod wire;
 pub(crate) mod xmpp;
