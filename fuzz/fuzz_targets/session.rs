@@ -210,7 +210,7 @@ impl Stage {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Answer(RequestId(id), answer) => self.answered(id, &answer),
-                Action::Send(bytes) => self.sent_upstream(&bytes),
+                Action::Send(bytes, _) => self.sent_upstream(&bytes),
                 Action::Login(_) => {
                     assert!(self.login, "the login is over");
                     self.session.receive(Event::Welcome(b"<challenge/>"), self.now);
