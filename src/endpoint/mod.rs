@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::address::Addresses;
 use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::backend::Backend;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
@@ -48,7 +49,7 @@ pub struct Edge {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The websites.
-    pub sites: Sites,
+    pub sites: Live<Sites>,
     /// What tells their visitors apart.
     pub visitors: Arc<Visitors>,
     /// The way to the sites' own web servers.
@@ -72,6 +73,10 @@ pub struct Edge {
     /// Cancelled when the edge goes down.
     pub shutdown: CancellationToken,
 }
+
+/// Marks a request for a site that is no more: what is under way goes on, and nothing new begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Departed;
 
 /// A request that is refused with a status; the browser is told no more than it may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +108,9 @@ pub enum Refusal {
     /// 408: the request takes too long to arrive.
     #[error("the request took too long")]
     Late,
+    /// 431: more cookies than the bound (RFC 6585 §5).
+    #[error("too many cookies, or too large: delete those of this site")]
+    Cookies,
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
@@ -130,6 +138,7 @@ impl Refusal {
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -150,6 +159,7 @@ impl Refusal {
             Self::NoSite => "no_site",
             Self::TooMany => "too_many",
             Self::Late => "late",
+            Self::Cookies => "cookies",
             Self::UpgradeRequired => "upgrade_required",
             Self::BadGateway => "bad_gateway",
             Self::Unavailable => "unavailable",
@@ -169,14 +179,16 @@ impl Refusal {
                 set(headers, header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
+            // Another origin is told something else, and a cache between must know.
+            Self::ForeignOrigin => set(headers, header::VARY, HeaderValue::from_static("Origin")),
             Self::BadRequest(_)
-            | Self::ForeignOrigin
             | Self::NotWelcome
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
             | Self::TooMany
             | Self::Late
+            | Self::Cookies
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }

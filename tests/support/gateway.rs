@@ -143,7 +143,8 @@ impl Proxy {
     }
 }
 
-fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
+/// TLS that trusts these authorities, and speaks `alpn`.
+pub(crate) fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certificate).expect("a certificate file") {
         roots.add(certificate.expect("a certificate")).expect("one to trust");

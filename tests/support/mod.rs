@@ -18,4 +18,5 @@ pub(crate) mod script;
 pub(crate) mod site;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
+pub(crate) mod wire;
 pub(crate) mod xmpp;
