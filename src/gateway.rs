@@ -33,6 +33,7 @@ use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::upstream::gate::Gate;
+use crate::visitor;
 use crate::visitor::Visitors;
 use crate::visitor::guest;
 
@@ -100,7 +101,12 @@ impl Gateway {
         let trust = settings.listen.trust();
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
-        let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
+        let bounds = visitor::Bounds {
+            whois: settings.whois,
+            jwks: settings.jwks,
+            cookies: settings.cookies,
+        };
+        let visitors = Arc::new(Visitors::new(guests, bounds, client.clone()));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
         let edge = Edge {

@@ -25,7 +25,9 @@ use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::upstream;
+use crate::visitor::cookies;
 use crate::visitor::guest;
+use crate::visitor::jwks;
 use crate::visitor::whois;
 
 /// Everything that `proxy.toml` says.
@@ -72,6 +74,10 @@ pub struct Settings {
     pub backend: backend::Settings,
     /// Asking a site who a visitor is.
     pub whois: whois::Settings,
+    /// Fetching the keys of a site.
+    pub jwks: jwks::Settings,
+    /// The cookies of a request.
+    pub cookies: cookies::Settings,
     /// The websites; [`Config::sites`] has what becomes of them.
     #[serde(rename = "site")]
     sites: Vec<site::settings::Settings>,

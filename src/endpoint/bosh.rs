@@ -10,10 +10,8 @@ use http_body_util::Limited;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
-use hyper::header::HeaderMap;
 use hyper::header::HeaderValue;
 use tokio::time::timeout;
 use tracing::debug;
@@ -29,8 +27,6 @@ use crate::endpoint::host;
 use crate::endpoint::own_domain;
 use crate::endpoint::whole;
 use crate::metrics::Bound;
-use crate::origin;
-use crate::origin::Allowed;
 use crate::protocol::bosh::answer;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::condition::Condition;
@@ -45,56 +41,24 @@ use crate::session::registry::Found;
 use crate::site::Site;
 use crate::visitor;
 use crate::visitor::Freshness;
-use crate::visitor::Visitors;
 
 /// Answers a request to `/http-bind`, which may be held for a minute.
 ///
 /// Dropping this tells the session that the browser no longer waits.
 ///
 /// # Errors
-/// A [`Refusal`] for a foreign origin or another method; everything else is told in XML, or by a dressed 503.
+/// A [`Refusal`] for another method, and while the edge cannot serve; everything else is told in XML.
 pub async fn answer(
     edge: &Edge,
     site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<HttpBody>, Refusal> {
-    let allowed = allow(edge, site, request.headers(), address)?;
-    if request.method() == Method::OPTIONS {
-        return Ok(preflight(&allowed));
+    if request.method() == Method::POST {
+        posted(edge, site, request, address).await
+    } else {
+        Err(Refusal::Method("POST, OPTIONS"))
     }
-    if request.method() != Method::POST {
-        return Err(Refusal::Method("POST, OPTIONS"));
-    }
-    let answered = posted(edge, site, request, address).await;
-    let mut response = answered.unwrap_or_else(Refusal::response);
-    allowed.dress(response.headers_mut());
-    Ok(response)
-}
-
-/// Whether the request may speak for a visitor of the site.
-///
-/// # Errors
-/// [`Refusal::ForeignOrigin`]
-pub(super) fn allow(
-    edge: &Edge,
-    site: &Site,
-    headers: &HeaderMap,
-    address: IpAddr,
-) -> Result<Allowed, Refusal> {
-    origin::check(headers, site, Visitors::uses_cookie(site, headers)).map_err(|refused| {
-        let address = edge.addresses.logged(address);
-        debug!(site = site.name, %address, %refused, "request refused");
-        Refusal::ForeignOrigin
-    })
-}
-
-/// The answer to `OPTIONS`.
-pub(super) fn preflight(allowed: &Allowed) -> Response<HttpBody> {
-    let mut response = Response::new(whole(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    allowed.dress_preflight(response.headers_mut());
-    response
 }
 
 async fn posted(

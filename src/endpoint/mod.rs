@@ -103,6 +103,9 @@ pub enum Refusal {
     /// 408: the request takes too long to arrive.
     #[error("the request took too long")]
     Late,
+    /// 431: more cookies than the bound (RFC 6585 §5).
+    #[error("too many cookies, or too large: delete those of this site")]
+    Cookies,
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
@@ -130,6 +133,7 @@ impl Refusal {
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -150,6 +154,7 @@ impl Refusal {
             Self::NoSite => "no_site",
             Self::TooMany => "too_many",
             Self::Late => "late",
+            Self::Cookies => "cookies",
             Self::UpgradeRequired => "upgrade_required",
             Self::BadGateway => "bad_gateway",
             Self::Unavailable => "unavailable",
@@ -169,14 +174,16 @@ impl Refusal {
                 set(headers, header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
+            // Another origin is told something else, and a cache between must know.
+            Self::ForeignOrigin => set(headers, header::VARY, HeaderValue::from_static("Origin")),
             Self::BadRequest(_)
-            | Self::ForeignOrigin
             | Self::NotWelcome
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
             | Self::TooMany
             | Self::Late
+            | Self::Cookies
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }

@@ -20,8 +20,6 @@ use crate::endpoint::Refusal;
 use crate::endpoint::admission::Admitted;
 use crate::endpoint::admission::Caller;
 use crate::endpoint::admission::admit;
-use crate::endpoint::bosh::allow;
-use crate::endpoint::bosh::preflight;
 use crate::endpoint::host;
 use crate::endpoint::whole;
 use crate::protocol::login::Goal;
@@ -57,25 +55,19 @@ struct Prebound {
 /// Answers `GET` and `POST` of `/prebind`.
 ///
 /// # Errors
-/// A [`Refusal`] for a foreign origin or another method; what comes later is dressed for the page.
+/// A [`Refusal`] for another method, for who may not enter, and while the edge cannot serve.
 pub async fn answer(
     edge: &Edge,
     site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
-    let allowed = allow(edge, site, request.headers(), address)?;
-    if request.method() == Method::OPTIONS {
-        return Ok(preflight(&allowed));
+    if request.method() == Method::GET || request.method() == Method::POST {
+        let caller = Caller::new(site, request.headers(), host(&request), address);
+        prebind(edge, site, &caller).await
+    } else {
+        Err(Refusal::Method("GET, POST, OPTIONS"))
     }
-    if request.method() != Method::GET && request.method() != Method::POST {
-        return Err(Refusal::Method("GET, POST, OPTIONS"));
-    }
-    let caller = Caller::new(site, request.headers(), host(&request), address);
-    let prebound = prebind(edge, site, &caller).await;
-    let mut response = prebound.unwrap_or_else(Refusal::response);
-    allowed.dress(response.headers_mut());
-    Ok(response)
 }
 
 async fn prebind(

@@ -34,7 +34,6 @@ use crate::endpoint::admission::admit;
 use crate::endpoint::host;
 use crate::endpoint::own_domain;
 use crate::endpoint::whole;
-use crate::origin;
 use crate::protocol::login::Goal;
 use crate::session::Subject;
 use crate::session::roll::Stay;
@@ -42,7 +41,6 @@ use crate::session::websocket::Arrival;
 use crate::session::websocket::Entry;
 use crate::session::websocket::run;
 use crate::site::Site;
-use crate::visitor::Visitors;
 
 /// Where browsers find it, as the world expects it (XEP-0156 tells).
 pub const PATH: &str = "/xmpp-websocket";
@@ -50,7 +48,8 @@ pub const PATH: &str = "/xmpp-websocket";
 /// Answers an upgrade; the session goes on in a task of its own.
 ///
 /// # Errors
-/// A [`Refusal`] before anything is looked up, or where the visitor has taken its share. Whatever else goes wrong later is told in XMPP behind the 101: any other status
+/// A [`Refusal`] of what is no upgrade, before anything is looked up, or where the visitor has taken its share. Whatever
+/// else goes wrong later is told in XMPP behind the 101: any other status
 /// makes Converse knock a dozen times in eight seconds.
 pub async fn upgrade(
     edge: &Arc<Edge>,
@@ -59,13 +58,6 @@ pub async fn upgrade(
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
     let accept = accept_key(&request)?;
-    let allowed =
-        origin::check(request.headers(), site, Visitors::uses_cookie(site, request.headers()));
-    if let Err(refused) = &allowed {
-        let address = edge.addresses.logged(address);
-        debug!(site = site.name, %address, %refused, "upgrade refused");
-        return Err(Refusal::ForeignOrigin);
-    }
     let upgraded = hyper::upgrade::on(&mut request);
     let place = request.extensions_mut().remove::<Place>();
     let hold = edge.gate.settings().hold;

@@ -1,11 +1,14 @@
 //! One website: its host names, the origins of its pages, how it knows its visitors, and its XMPP domains.
 
+pub mod jwt;
+pub mod key;
 pub mod page;
 pub mod settings;
 pub mod upstream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Uri;
 
@@ -13,8 +16,9 @@ use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
+use crate::site::jwt::Jwt;
+use crate::site::key::Algorithm;
 use crate::site::page::Origin;
-use crate::site::settings::Jwt;
 use crate::site::settings::Pass;
 use crate::site::settings::Settings;
 use crate::site::settings::Whois;
@@ -74,7 +78,7 @@ pub enum Session {
     /// The site is asked.
     Whois(Whois),
     /// The cookie says it and is signed.
-    Jwt(Jwt),
+    Jwt(Box<Jwt>),
 }
 
 /// What is wrong with a site as a whole.
@@ -131,6 +135,21 @@ pub enum Error {
     /// The server would make a name up for somebody who has one.
     #[error("a member cannot sign in with pass = \"anonymous\"")]
     AnonymousMember,
+    /// Nothing could prove a cookie.
+    #[error("expected one of secret, key and jwks: nothing could prove the cookie")]
+    NoKey,
+    /// Which of them, a token does not say.
+    #[error("expected only one of secret, key and jwks")]
+    SeveralKeys,
+    /// RFC 7518 §3.2.
+    #[error("a secret for HS256 has at least {} bytes", jwt::LEAST_SECRET)]
+    ShortKey,
+    /// Every cookie would prove nothing.
+    #[error("the key given here is for another algorithm than {0}")]
+    Algorithm(Algorithm),
+    /// Who is gone would stay for too long.
+    #[error("expected at most {}", humantime_serde::re::humantime::format_duration(*.0))]
+    TooLong(Duration),
 }
 
 /// An error, and the key below `[[site]]` that it is about (empty: the site as a whole).
@@ -161,7 +180,7 @@ impl Site {
         });
         let session = match (settings.session.whois, settings.session.jwt) {
             (Some(whois), _) => Some(Session::Whois(whois)),
-            (None, Some(jwt)) => Some(Session::Jwt(jwt)),
+            (None, Some(jwt)) => Jwt::new(jwt).map(Box::new).map(Session::Jwt),
             (None, None) => None,
         };
         Ok(Self {
@@ -337,6 +356,11 @@ fn faults_of(settings: &Settings) -> Vec<Fault> {
     fault(!recognises && settings.registered.is_some(), "registered", Error::NoSession);
     if let Some(whois) = &session.whois {
         fault(whois.cookies.is_empty(), "session.whois.cookies", Error::NoCookies);
+    }
+    if let Some(jwt) = &session.jwt {
+        for (key, error) in jwt::faults_of(jwt) {
+            fault(true, key, error);
+        }
     }
     let is_short = |domain: &Option<settings::XmppDomain>| {
         let secret = domain.as_ref().and_then(|domain| domain.secret.as_ref());

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use hyper::Uri;
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
+use crate::site::jwt;
 use crate::site::page::Origin;
 use crate::site::upstream::ClientPort;
 
@@ -166,7 +166,7 @@ pub struct Session {
     pub whois: Option<Whois>,
     /// The cookie says it and is signed.
     #[serde(default)]
-    pub jwt: Option<Jwt>,
+    pub jwt: Option<jwt::Settings>,
 }
 
 /// `[site.session.whois]`: the site is asked whose cookie it is.
@@ -196,36 +196,6 @@ impl From<WrittenWhois> for Whois {
         let cookies = written.cookies.into_iter().map(|name| name.0.0).collect();
         Self { url: written.url.0.0, secret: written.secret, cookies }
     }
-}
-
-/// `[site.session.jwt]`: the cookie is a JWT that says who the visitor is.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(deny_unknown_fields)]
-pub struct Jwt {
-    /// The name of the cookie.
-    #[serde(deserialize_with = "cookie_name")]
-    pub cookie: String,
-    /// What signs it, with HS256.
-    pub secret: Secret,
-    /// The claim that has the username.
-    #[serde(default = "username_claim")]
-    pub claim: String,
-    /// How far the site's clock and ours may differ.
-    #[serde(default = "leeway", with = "humantime_serde")]
-    pub leeway: Duration,
-}
-
-fn cookie_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Checked::<CookieName>::deserialize(deserializer).map(|Checked(CookieName(name))| name)
-}
-
-fn username_claim() -> String {
-    "sub".to_owned()
-}
-
-fn leeway() -> Duration {
-    Duration::from_secs(30)
 }
 
 /// A value that is checked while it is read, so that what is wrong is told by its key.

@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::visitor::Bounds;
 use crate::visitor::Freshness;
 use crate::visitor::Visitor;
 use crate::visitor::guest;
-use crate::visitor::whois;
 
 /// A web server whose every answer is written by the test.
 struct Server {
@@ -93,11 +93,7 @@ fn visitors() -> Arc<Visitors> {
     let settings =
         guest::Settings { key_file: folder.path().join("key"), ..guest::Settings::default() };
     let client = Client::new(&outbound::Settings::default());
-    Arc::new(Visitors::new(
-        guest::Key::load(&settings).unwrap(),
-        whois::Settings::default(),
-        client,
-    ))
+    Arc::new(Visitors::new(guest::Key::load(&settings).unwrap(), Bounds::default(), client))
 }
 
 fn backend(visitors: &Arc<Visitors>) -> Backend {
