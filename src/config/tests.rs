@@ -1,6 +1,7 @@
 //! The shipped `proxy.toml` against the code.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write;
 
 use super::*;
@@ -73,7 +74,11 @@ fn shipped_file_has_every_setting_and_no_other() {
 fn relative_paths_are_relative_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxy.toml");
-    fs::write(&path, "listen.http = ['unix:v.sock']\n[tls]\nkey = '/etc/key.pem'").unwrap();
+    fs::write(
+        &path,
+        "listen.https = []\nlisten.http = ['unix:v.sock']\n[tls]\nkey = '/etc/key.pem'",
+    )
+    .unwrap();
 
     let settings = Config::load(&path).unwrap().settings;
 

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::endpoint::Body as HttpBody;
+use crate::endpoint::Departed;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::admission::Admitted;
@@ -85,6 +86,7 @@ async fn posted(
     let caller = Caller::new(site, &head.headers, host.as_deref(), address);
     match body.sid.clone() {
         Some(sid) => known(edge, site, &caller, (&sid, body)).await,
+        None if head.extensions.get::<Departed>().is_some() => Err(Refusal::NoSite),
         // Nobody is signed in for what would end its session at once.
         None if body.payload.is_err() => Ok(xml(answer::terminate(Some(Condition::BadRequest)))),
         None => new(edge, site, &caller, body).await,

@@ -112,8 +112,8 @@ impl Internal {
         if let Some(looked) = looked.as_ref().filter(|looked| looked.at.elapsed() < FRESH) {
             return looked.missing.clone();
         }
-        let sites = self.edge.sites.iter();
-        let servers: BTreeSet<String> = sites.flat_map(|site| servers(site)).collect();
+        let sites = self.edge.sites.now();
+        let servers: BTreeSet<String> = sites.iter().flat_map(|site| servers(site)).collect();
         let mut dials = JoinSet::new();
         for server in servers {
             dials.spawn(async move {

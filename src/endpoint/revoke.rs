@@ -69,7 +69,8 @@ pub async fn answer(edge: &Edge, request: Request<Incoming>) -> Result<Response<
 /// How many sessions end.
 fn revoke(edge: &Edge, question: Question) -> Result<usize, Refusal> {
     let Question { site, username, session_id } = question;
-    let site = edge.sites.by_host(&site).ok_or(Refusal::BadRequest("no site has this name"))?;
+    let sites = edge.sites.now();
+    let site = sites.by_host(&site).ok_or(Refusal::BadRequest("no site has this name"))?;
     let whom = match (username, session_id) {
         (Some(username), None) => {
             let localpart = Localpart::of_username(&username, site.usernames);

@@ -122,8 +122,8 @@ impl Connection {
         permit: OwnedSemaphorePermit,
     ) -> Result<Arrived, Error> {
         let Self { way, bounds, mut neighbour } = self;
-        if way.trust().is_some_and(|trust| trust.proxy_protocol) {
-            if !way.trust().is_some_and(|trust| trust.believes(neighbour)) {
+        if let Some(trust) = way.trust().filter(|trust| trust.proxy_protocol) {
+            if !trust.believes(neighbour) {
                 bounds.metrics().refused("not_a_proxy");
                 return Err(Error::NotAProxy);
             }

@@ -17,6 +17,7 @@ use hyper::header::HeaderValue;
 use tracing::debug;
 
 use crate::endpoint::Body;
+use crate::endpoint::Departed;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::bosh;
@@ -25,6 +26,7 @@ use crate::endpoint::host_meta;
 use crate::endpoint::prebind;
 use crate::endpoint::websocket;
 use crate::endpoint::whole;
+use crate::live::Live;
 use crate::metrics::Bound;
 use crate::origin;
 use crate::origin::Allowed;
@@ -39,7 +41,7 @@ use crate::visitor::Visitors;
 #[derive(Debug)]
 pub struct Router {
     edge: Arc<Edge>,
-    trust: Trust,
+    trust: Live<Trust>,
     stall: Duration,
 }
 
@@ -49,12 +51,12 @@ impl Router {
     /// A browser that sends nothing of a body to the site for `stall` is given up.
     #[must_use]
     pub fn new(edge: Arc<Edge>, trust: Trust, stall: Duration) -> Self {
-        Self { edge, trust, stall }
+        Self { edge, trust: Live::new(trust), stall }
     }
 
     /// Who is believed.
     #[must_use]
-    pub fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> &Live<Trust> {
         &self.trust
     }
 
@@ -72,9 +74,9 @@ impl Router {
         https: bool,
     ) -> Response<Body> {
         join_cookies(request.headers_mut());
-        let source = self.trust.source(neighbour, https, request.headers());
+        let source = self.trust.now().source(neighbour, https, request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answered = match self.site(&request) {
+        let answered = match self.site(&mut request) {
             Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
@@ -118,7 +120,7 @@ impl Router {
         // What is not looked through may hold any cookie.
         let uses_cookie = !is_within || Visitors::uses_cookie(site, headers);
         let allowed = origin::check(headers, site, uses_cookie).map_err(|refused| {
-            let address = self.edge.addresses.logged(address);
+            let address = edge.addresses.logged(address);
             debug!(site = site.name, %address, %refused, "request refused");
             Refusal::ForeignOrigin
         })?;
@@ -142,15 +144,25 @@ impl Router {
     }
 
     /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
-    fn site(&self, request: &Request<Incoming>) -> Result<Arc<Site>, Refusal> {
+    fn site(&self, request: &mut Request<Incoming>) -> Result<Arc<Site>, Refusal> {
         let host = host(request).ok_or(Refusal::NoSite)?;
-        let sites = &self.edge.sites;
+        let sites = self.edge.sites.now();
         // XMPP clients look for host-meta under the domain of an address.
         let by_xmpp_domain = || match request.uri().path() {
             host_meta::XML | host_meta::JSON => sites.by_xmpp_domain(host),
             _ => None,
         };
-        sites.by_host(host).or_else(by_xmpp_domain).cloned().ok_or(Refusal::NoSite)
+        if let Some(site) = sites.by_host(host).or_else(by_xmpp_domain) {
+            return Ok(Arc::clone(site));
+        }
+        // A WebSocket is there for good; a session over BOSH knocks again and again.
+        match (sites.departed(host), one_slash_less(request.uri().path())) {
+            (Some(site), bosh::PATH) => {
+                request.extensions_mut().insert(Departed);
+                Ok(Arc::clone(site))
+            }
+            (Some(_) | None, _) => Err(Refusal::NoSite),
+        }
     }
 }
 

@@ -208,6 +208,12 @@ impl Site {
         }
     }
 
+    /// Whether this authority, with or without a port, is one of its hosts.
+    #[must_use]
+    pub fn is_reached_at(&self, authority: &str) -> bool {
+        host_of(authority).is_some_and(|host| self.hosts.contains(&host))
+    }
+
     /// The origin under which `host`, or else the site itself, is reached.
     #[must_use]
     pub fn address(&self, host: &str) -> Origin {
@@ -257,8 +263,10 @@ const GUESTS: Keys = Keys { upstream: "guests.upstream", authority: "guests.auth
 /// Every site of this Vestibule, found by the host of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Sites {
-    sites: Vec<Arc<Site>>,
+    all: Vec<Arc<Site>>,
     by_host: HashMap<String, Arc<Site>>,
+    /// Sites that are no more, but for sessions that are still there.
+    departed: Vec<Arc<Site>>,
 }
 
 impl Sites {
@@ -283,7 +291,7 @@ impl Sites {
 
     fn add(&mut self, site: Site) -> Vec<Error> {
         let site = Arc::new(site);
-        self.sites.push(Arc::clone(&site));
+        self.all.push(Arc::clone(&site));
         let mut taken = Vec::new();
         for host in &site.hosts {
             if self.by_host.insert(host.clone(), Arc::clone(&site)).is_some() {
@@ -303,22 +311,38 @@ impl Sites {
     #[must_use]
     pub fn by_xmpp_domain(&self, authority: &str) -> Option<&Arc<Site>> {
         let host = host_of(authority)?;
-        self.sites.iter().find(|site| {
+        self.all.iter().find(|site| {
             let homes = [&site.registered, &site.guests].into_iter().flatten();
             let domains = homes.map(|xmpp| &xmpp.domain).chain(&site.rooms);
             domains.into_iter().any(|domain| domain.as_str() == host)
         })
     }
 
+    /// The site that had this host until a while ago.
+    #[must_use]
+    pub fn departed(&self, authority: &str) -> Option<&Arc<Site>> {
+        self.departed.iter().find(|site| site.is_reached_at(authority))
+    }
+
+    /// `next`, with those that are no more kept for their sessions.
+    #[must_use]
+    pub fn followed_by(&self, next: Self) -> Self {
+        let is_gone =
+            |site: &&Arc<Site>| site.hosts.iter().any(|host| next.by_host(host).is_none());
+        let departed = self.all.iter().chain(&self.departed).filter(is_gone);
+        let departed = departed.take(DEPARTED).cloned().collect();
+        Self { departed, ..next }
+    }
+
     /// All sites, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Site>> {
-        self.sites.iter()
+        self.all.iter()
     }
 
     /// Whether there is no site at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sites.is_empty()
+        self.all.is_empty()
     }
 }
 
@@ -393,6 +417,8 @@ fn faults_of(settings: &Settings) -> Vec<Fault> {
     faults
 }
 
+/// Who removes more sites than this loses the sessions of the first of them.
+const DEPARTED: usize = 1000;
 /// What `prosody/mod_auth_vestibule.lua` asks for.
 const LEAST_TICKET_SECRET: usize = 16;
 

@@ -26,9 +26,22 @@ pub(crate) enum Age {
     Expired,
 }
 
+impl Age {
+    /// Makes a certificate as old as this.
+    fn of(self, params: &mut CertificateParams) {
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = match self {
+            // ejabberd cannot reckon with the year 4096, which is what one gets without asking.
+            Self::Good => date_time_ymd(2049, 1, 1),
+            Self::Expired => date_time_ymd(2020, 2, 1),
+        };
+    }
+}
+
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
+        Age::Good.of(&mut params);
         params.distinguished_name.push(DnType::CommonName, "An authority of the tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -48,10 +61,7 @@ impl Authority {
     pub(crate) fn sign(&self, name: &str, age: Age) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
-        if age == Age::Expired {
-            params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2020, 2, 1);
-        }
+        age.of(&mut params);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let file = |end: &str, content: String| {

@@ -10,6 +10,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod bosh;
+pub(crate) mod ejabberd;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod prosody;
