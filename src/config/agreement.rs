@@ -161,6 +161,22 @@ impl Settings {
     }
 }
 
+/// The keys that decide with `key` whether it is right: the file may be silent about that one, and not about these.
+pub(super) fn measured_by(key: &str) -> &'static [&'static str] {
+    match key {
+        "bosh.pause" => &["bosh.inactivity"],
+        "bosh.queue_limit" => &["upstream.stanza", "bosh.queue"],
+        "guests.per_address" => &["bosh.sessions"],
+        "prebind.hold" => &["upstream.hold"],
+        "upstream.hold" => &["upstream.connect"],
+        "upstream.sign_ins" => &["upstream.waiting"],
+        "whois.body" => &["whois.memory"],
+        "whois.fresh" => &["whois.keep"],
+        "whois.questions" => &["whois.waiting"],
+        _ => &[],
+    }
+}
+
 /// Strophe's own clock runs for 64 s.
 const STROPHE: Duration = Duration::from_secs(60);
 /// `vestibule_max_lifetime` where it is not set.
