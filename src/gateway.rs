@@ -34,13 +34,15 @@ use crate::server::bounds::Bounds;
 use crate::server::router::Router;
 use crate::server::way::Way;
 use crate::session::bosh::Sessions;
+use crate::session::roll::Roll;
 use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
 use crate::tls::certificates;
 use crate::tls::certificates::Certificates;
 use crate::tls::development;
-use crate::upstream::login::Gate;
+use crate::upstream::gate::Gate;
+use crate::visitor;
 use crate::visitor::Visitors;
 use crate::visitor::guest;
 
@@ -105,7 +107,12 @@ impl Gateway {
         let trust = settings.listen.trust();
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
-        let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
+        let bounds = visitor::Bounds {
+            whois: settings.whois,
+            jwks: settings.jwks,
+            cookies: settings.cookies,
+        };
+        let visitors = Arc::new(Visitors::new(guests, bounds, client.clone()));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
         let edge = Edge {
@@ -120,13 +127,9 @@ impl Gateway {
             gate: Gate::new(settings.upstream, metrics.clone()),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),
-            bosh: Sessions::new(
-                settings.bosh,
-                settings.guests.per_address,
-                metrics.clone(),
-                tasks.clone(),
-                shutdown.clone(),
-            ),
+            roll: Arc::new(Roll::new(&settings.sessions, &settings.guests, metrics.clone())),
+            addresses: settings.log.addresses,
+            bosh: Sessions::new(settings.bosh, metrics.clone(), tasks.clone(), shutdown.clone()),
             metrics,
             prebind: settings.prebind,
             tasks,

@@ -99,7 +99,7 @@ pub(super) fn doubts(settings: &Settings) -> Vec<Finding> {
         let inactivity = format_duration(bosh.inactivity);
         format!("shorter than `inactivity`, {inactivity}: a pause would only end a session sooner")
     });
-    found.add(guests.per_address > bosh.sessions, "guests.per_address", || {
+    found.add(guests.per_address.get() > bosh.sessions, "guests.per_address", || {
         format!("more than `sessions` of [bosh], {}, which are reached before", bosh.sessions)
     });
     found.add(whois.body > whois.memory, "whois.body", || {

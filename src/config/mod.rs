@@ -37,7 +37,9 @@ use crate::tls;
 use crate::tls::certificates::Certificates;
 use crate::tls::certificates::Fault;
 use crate::upstream;
+use crate::visitor::cookies;
 use crate::visitor::guest;
+use crate::visitor::jwks;
 use crate::visitor::whois;
 
 /// Everything that `proxy.toml` says.
@@ -76,6 +78,8 @@ pub struct Settings {
     pub upstream: upstream::settings::Settings,
     /// The bounds of connections and requests.
     pub http: bounds::Settings,
+    /// Sessions over either transport.
+    pub sessions: session::roll::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.
@@ -88,6 +92,10 @@ pub struct Settings {
     pub backend: backend::Settings,
     /// Asking a site who a visitor is.
     pub whois: whois::Settings,
+    /// Fetching the keys of a site.
+    pub jwks: jwks::Settings,
+    /// The cookies of a request.
+    pub cookies: cookies::Settings,
     /// The websites; [`Config::sites`] has what becomes of them.
     #[serde(rename = "site")]
     sites: Vec<site::settings::Settings>,
@@ -140,6 +148,9 @@ impl Config {
         };
         for contradiction in agreement::contradictions(&settings) {
             reading.conflict(&contradiction);
+        }
+        for site in &mut settings.sites {
+            site.take_paths_from(folder);
         }
         let mut doubts = agreement::doubts(&settings);
         let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {

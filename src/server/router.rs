@@ -1,5 +1,6 @@
 //! The way of a request: who it is for, where it comes from, and the endpoint of its path.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
+use hyper::StatusCode;
 use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::header;
@@ -25,11 +27,15 @@ use crate::endpoint::prebind;
 use crate::endpoint::websocket;
 use crate::endpoint::whole;
 use crate::live::Live;
+use crate::metrics::Bound;
+use crate::origin;
+use crate::origin::Allowed;
 use crate::server::forwarded::Neighbour;
 use crate::server::forwarded::Source;
 use crate::server::forwarded::Trust;
 use crate::server::upload::Upload;
 use crate::site::Site;
+use crate::visitor::Visitors;
 
 /// Leads requests to their endpoints.
 #[derive(Debug)]
@@ -89,16 +95,52 @@ impl Router {
         Source { address, https }: Source,
     ) -> Result<Response<Body>, Refusal> {
         match one_slash_less(request.uri().path()) {
-            websocket::PATH => websocket::upgrade(&self.edge, site, request, address).await,
-            bosh::PATH => bosh::answer(&self.edge, site, request, address).await,
-            prebind::PATH => prebind::answer(&self.edge, site, request, address).await,
-            host_meta::XML | host_meta::JSON => host_meta::answer(site, &request),
+            websocket::PATH | bosh::PATH | prebind::PATH => {
+                self.for_a_page(site, request, address).await
+            }
+            host_meta::XML | host_meta::JSON => Ok(host_meta::answer(site, &request)),
             _ => {
                 let metrics = self.edge.metrics.clone();
                 let request = request.map(|body| Upload::new(body, self.stall, metrics));
                 self.edge.backend.answer(site, request, address, https).await
             }
         }
+    }
+
+    /// Leads to the endpoints that act for a visitor: never for a page that may not speak for him, and every answer to a
+    /// page that may is dressed, whatever it says.
+    async fn for_a_page(
+        &self,
+        site: &Arc<Site>,
+        request: Request<Incoming>,
+        address: IpAddr,
+    ) -> Result<Response<Body>, Refusal> {
+        let (edge, headers) = (&self.edge, request.headers());
+        let is_within = edge.visitors.cookies_are_within_bounds(headers);
+        // What is not looked through may hold any cookie.
+        let uses_cookie = !is_within || Visitors::uses_cookie(site, headers);
+        let allowed = origin::check(headers, site, uses_cookie).map_err(|refused| {
+            let address = edge.addresses.logged(address);
+            debug!(site = site.name, %address, %refused, "request refused");
+            Refusal::ForeignOrigin
+        })?;
+        if request.method() == Method::OPTIONS {
+            return Ok(preflight(&allowed));
+        }
+        let answered = if is_within {
+            match one_slash_less(request.uri().path()) {
+                websocket::PATH => websocket::upgrade(edge, site, request, address).await,
+                bosh::PATH => bosh::answer(edge, site, request, address).await,
+                prebind::PATH => prebind::answer(edge, site, request, address).await,
+                _ => Err(Refusal::NotFound),
+            }
+        } else {
+            edge.metrics.reached(Bound::Cookies);
+            Err(Refusal::Cookies)
+        };
+        let mut response = answered.unwrap_or_else(Refusal::response);
+        allowed.dress(response.headers_mut());
+        Ok(response)
     }
 
     /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
@@ -122,6 +164,14 @@ impl Router {
             (Some(_) | None, _) => Err(Refusal::NoSite),
         }
     }
+}
+
+/// The answer to a browser that asks whether a page may ask.
+fn preflight(allowed: &Allowed) -> Response<Body> {
+    let mut response = Response::new(whole(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    allowed.dress_preflight(response.headers_mut());
+    response
 }
 
 /// Tiki and many a page write `/http-bind/`; what is the site's keeps its slash.

@@ -68,7 +68,7 @@ impl Way {
     ) -> Response<Body> {
         match self {
             Self::Sites(router) => router.route(request, neighbour, https).await,
-            Self::Internal(internal, ..) => internal.answer(&request).await,
+            Self::Internal(internal, ..) => internal.answer(request).await,
         }
     }
 }

@@ -1,10 +1,14 @@
 //! One website: its host names, the origins of its pages, how it knows its visitors, and its XMPP domains.
 
+pub mod jwt;
+pub mod key;
 pub mod page;
 pub mod settings;
+pub mod upstream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Uri;
 
@@ -12,12 +16,14 @@ use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
+use crate::site::jwt::Jwt;
+use crate::site::key::Algorithm;
 use crate::site::page::Origin;
-use crate::site::settings::Jwt;
 use crate::site::settings::Pass;
 use crate::site::settings::Settings;
 use crate::site::settings::Whois;
 use crate::site::settings::WithoutSession;
+use crate::site::upstream::Upstream;
 
 /// One website whose visitors are let into a chat.
 #[derive(Debug, Clone)]
@@ -51,8 +57,8 @@ pub struct Site {
 pub struct XmppDomain {
     /// What follows the `@`.
     pub domain: Domain,
-    /// The client port of the server that serves it, as `host:port`.
-    pub upstream: String,
+    /// The server that serves it.
+    pub upstream: Arc<Upstream>,
     /// What the server is shown in place of a password.
     pub pass: Proof,
 }
@@ -72,7 +78,7 @@ pub enum Session {
     /// The site is asked.
     Whois(Whois),
     /// The cookie says it and is signed.
-    Jwt(Jwt),
+    Jwt(Box<Jwt>),
 }
 
 /// What is wrong with a site as a whole.
@@ -114,9 +120,36 @@ pub enum Error {
     /// Said and never used.
     #[error("pass = \"anonymous\" has no secret")]
     UnusedSecret,
+    /// Nobody in between may read along.
+    #[error(
+        "tickets and messages would cross the network in the clear to {0}: expected a server on this machine, or \
+         security = \"starttls\" or \"tls\""
+    )]
+    InTheClear(String),
+    /// Said and never used.
+    #[error("security = \"none\" has no authority: write security = \"starttls\" or \"tls\"")]
+    UnusedAuthority,
+    /// No server could prove that it is the domain's.
+    #[error("{0}")]
+    NoIdentity(String),
     /// The server would make a name up for somebody who has one.
     #[error("a member cannot sign in with pass = \"anonymous\"")]
     AnonymousMember,
+    /// Nothing could prove a cookie.
+    #[error("expected one of secret, key and jwks: nothing could prove the cookie")]
+    NoKey,
+    /// Which of them, a token does not say.
+    #[error("expected only one of secret, key and jwks")]
+    SeveralKeys,
+    /// RFC 7518 §3.2.
+    #[error("a secret for HS256 has at least {} bytes", jwt::LEAST_SECRET)]
+    ShortKey,
+    /// Every cookie would prove nothing.
+    #[error("the key given here is for another algorithm than {0}")]
+    Algorithm(Algorithm),
+    /// Who is gone would stay for too long.
+    #[error("expected at most {}", humantime_serde::re::humantime::format_duration(*.0))]
+    TooLong(Duration),
 }
 
 /// An error, and the key below `[[site]]` that it is about (empty: the site as a whole).
@@ -127,8 +160,10 @@ impl Site {
     ///
     /// # Errors
     /// Everything that does not fit together.
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
-        let faults = faults_of(&settings);
+    pub fn new(mut settings: Settings) -> Result<Self, Vec<Fault>> {
+        let mut faults = faults_of(&settings);
+        let registered = XmppDomain::new(settings.registered.take(), &REGISTERED, &mut faults);
+        let guests = XmppDomain::new(settings.guests.take(), &GUESTS, &mut faults);
         let hosts: Vec<String> = settings.hosts.into_iter().map(|host| host.0.0).collect();
         let Some(name) = hosts.first().cloned() else { return Err(faults) };
         if !faults.is_empty() {
@@ -139,21 +174,20 @@ impl Site {
         if origins.is_empty() {
             origins = hosts.iter().map(|host| Origin::of_host(host)).collect();
         }
-        let guests = settings.guests.and_then(XmppDomain::new);
         let without_session = settings.without_session.unwrap_or(match guests {
             Some(_) => WithoutSession::Guest,
             None => WithoutSession::Refuse,
         });
         let session = match (settings.session.whois, settings.session.jwt) {
             (Some(whois), _) => Some(Session::Whois(whois)),
-            (None, Some(jwt)) => Some(Session::Jwt(jwt)),
+            (None, Some(jwt)) => Jwt::new(jwt).map(Box::new).map(Session::Jwt),
             (None, None) => None,
         };
         Ok(Self {
             name,
             hosts,
             origins,
-            registered: settings.registered.and_then(XmppDomain::new),
+            registered,
             guests,
             rooms: settings.rooms.map(|rooms| rooms.0),
             without_session,
@@ -195,16 +229,36 @@ impl Site {
 }
 
 impl XmppDomain {
-    /// Nothing where [`Site::new`] has found a fault.
-    fn new(settings: settings::XmppDomain) -> Option<Self> {
+    /// Nothing where there is none, or a fault.
+    fn new(
+        settings: Option<settings::XmppDomain>,
+        keys: &Keys,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Self> {
+        let settings = settings?;
+        let upstream = Upstream::new(&settings).map_err(|error| {
+            let key =
+                if matches!(error, Error::InTheClear(_)) { keys.upstream } else { keys.authority };
+            faults.push((key, error));
+        });
         let pass = match (settings.pass, settings.secret) {
             (Pass::Ticket, Some(secret)) => Proof::Ticket(secret),
             (Pass::Ticket, None) => return None,
             (Pass::Anonymous, _) => Proof::Anonymous,
         };
-        Some(Self { domain: settings.domain.0, upstream: settings.upstream.0.0, pass })
+        Some(Self { domain: settings.domain.0, upstream: Arc::new(upstream.ok()?), pass })
     }
 }
+
+/// What is told of the server of one home, by key.
+struct Keys {
+    upstream: &'static str,
+    authority: &'static str,
+}
+
+const REGISTERED: Keys =
+    Keys { upstream: "registered.upstream", authority: "registered.authority" };
+const GUESTS: Keys = Keys { upstream: "guests.upstream", authority: "guests.authority" };
 
 /// Every site of this Vestibule, found by the host of a request.
 #[derive(Debug, Clone, Default)]
@@ -326,6 +380,11 @@ fn faults_of(settings: &Settings) -> Vec<Fault> {
     fault(!recognises && settings.registered.is_some(), "registered", Error::NoSession);
     if let Some(whois) = &session.whois {
         fault(whois.cookies.is_empty(), "session.whois.cookies", Error::NoCookies);
+    }
+    if let Some(jwt) = &session.jwt {
+        for (key, error) in jwt::faults_of(jwt) {
+            fault(true, key, error);
+        }
     }
     let is_short = |domain: &Option<settings::XmppDomain>| {
         let secret = domain.as_ref().and_then(|domain| domain.secret.as_ref());

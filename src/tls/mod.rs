@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod certificates;
+pub mod client;
 pub mod config;
 mod contents;
 pub mod development;

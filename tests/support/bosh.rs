@@ -62,6 +62,11 @@ impl Browser {
         Self { origin, ..self }
     }
 
+    /// The same, with another cookie, or none.
+    pub(crate) fn with_cookie(self, cookie: Option<String>) -> Self {
+        Self { cookie, ..self }
+    }
+
     /// The same, through a reverse proxy that says where it is.
     pub(crate) fn forwarded_for(self, address: &'static str) -> Self {
         Self { forwarded_for: Some(address), ..self }
@@ -93,6 +98,13 @@ impl Browser {
     pub(crate) async fn ask(&self, method: &str, path: &str) -> Answer {
         let method = method.parse().expect("a method");
         read(self.dressed(self.http.request(method, format!("{}{path}", self.base)))).await
+    }
+
+    /// Asks with `GET` from the site's own page: the one request in which a browser shows no `Origin`.
+    pub(crate) async fn get_from_own_page(&self, path: &str) -> Answer {
+        let own = self.clone().with_origin(None);
+        let request = self.http.get(format!("{}{path}", self.base));
+        read(own.dressed(request).header("Sec-Fetch-Site", "same-origin")).await
     }
 
     /// Begins a session itself, as Strophe does; up to the mechanisms.
@@ -128,8 +140,13 @@ impl Browser {
     /// Asks for a session that is there already.
     pub(crate) async fn prebind(&mut self) -> Session {
         let answer = self.ask("GET", "/prebind").await;
+        self.prebound(&answer)
+    }
+
+    /// The session that an answer of `/prebind` tells of.
+    pub(crate) fn prebound(&mut self, answer: &Answer) -> Session {
         assert_eq!(answer.status, 200, "{answer:?}");
-        self.keep_cookie(&answer);
+        self.keep_cookie(answer);
         let told: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
         let text = |key: &str| told[key].as_str().expect("a text").to_owned();
         let rid = told["rid"].as_u64().expect("a number");

@@ -8,7 +8,9 @@
     reason = "a test that cannot get its server has failed"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod bosh;
+pub(crate) mod ejabberd;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod program;
@@ -18,4 +20,5 @@ pub(crate) mod script;
 pub(crate) mod site;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
+pub(crate) mod wire;
 pub(crate) mod xmpp;

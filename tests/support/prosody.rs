@@ -184,8 +184,8 @@ async fn spawn(
     Some((child, log))
 }
 
-/// Collects the lines of the log, until the server ends.
-fn follow(stdout: ChildStdout) -> watch::Receiver<Vec<String>> {
+/// Collects the lines of a server's log, until it ends.
+pub(crate) fn follow(stdout: ChildStdout) -> watch::Receiver<Vec<String>> {
     let (sender, receiver) = watch::channel(Vec::new());
     let mut lines = BufReader::new(stdout).lines();
     tokio::spawn(async move {
@@ -196,7 +196,7 @@ fn follow(stdout: ChildStdout) -> watch::Receiver<Vec<String>> {
     receiver
 }
 
-async fn line_with(log: &watch::Receiver<Vec<String>>, words: &[&str]) -> String {
+pub(crate) async fn line_with(log: &watch::Receiver<Vec<String>>, words: &[&str]) -> String {
     let mut log = log.clone();
     let find = |lines: &[String]| {
         lines.iter().find(|line| words.iter().all(|word| line.contains(word))).cloned()
@@ -207,7 +207,7 @@ async fn line_with(log: &watch::Receiver<Vec<String>>, words: &[&str]) -> String
     assert_eq!(
         found,
         Ok(true),
-        "no line with {words:?} in prosody's log:\n{}",
+        "no line with {words:?} in the server's log:\n{}",
         log.borrow().join("\n")
     );
     find(&log.borrow()).expect("it was just found")

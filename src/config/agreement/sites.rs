@@ -182,7 +182,8 @@ fn homes(site: &Site) -> impl Iterator<Item = (&'static str, &XmppDomain)> {
 
 fn session_secrets(session: &Session) -> impl Iterator<Item = (&'static str, &Secret)> {
     let whois = session.whois.iter().map(|whois| ("whois", &whois.secret));
-    whois.chain(session.jwt.iter().map(|jwt| ("jwt", &jwt.secret)))
+    let jwt = session.jwt.iter().filter_map(|jwt| jwt.secret.as_ref());
+    whois.chain(jwt.map(|secret| ("jwt", secret)))
 }
 
 fn urls(site: &Site) -> impl Iterator<Item = (&'static str, &Uri)> {

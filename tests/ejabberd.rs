@@ -1,0 +1,71 @@
+//! The whole proxy before a real ejabberd, which is told by PROXY protocol where each visitor is.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use crate::support::authority::Authority;
+use crate::support::bosh::Browser;
+use crate::support::ejabberd::Ejabberd;
+use crate::support::ejabberd::GUESTS;
+use crate::support::gateway::ORIGIN;
+use crate::support::gateway::Proxy;
+use crate::support::websocket::Socket;
+
+/// Before `ejabberd`, which is told the visitor's address and has to speak TLS.
+async fn before(ejabberd: &Ejabberd, authority: &Authority) -> Proxy {
+    Proxy::with(&format!(
+        "trusted_proxies = ['127.0.0.1']\n[[site]]\nhosts = ['localhost']\n\
+         [site.guests]\ndomain = '{GUESTS}'\nupstream = '{}'\nsecurity = 'starttls'\nauthority = '{}'\n\
+         proxy_protocol = true\npass = 'anonymous'\n",
+        ejabberd.address(),
+        authority.file().display(),
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn server_sees_the_visitors_address_and_not_the_edges() {
+    let authority = Authority::new();
+    let ejabberd = Ejabberd::start(&authority).await;
+    let proxy = before(&ejabberd, &authority).await;
+    let headers = [("origin", ORIGIN), ("x-forwarded-for", "192.0.2.7")];
+
+    let mut socket = Socket::try_open(&proxy, &headers).await.expect("a WebSocket");
+    let jid = socket.sign_in(GUESTS).await;
+    let session = Browser::new(&proxy, None).forwarded_for("2001:db8::8").prebind().await;
+
+    for (jid, address) in [(jid, "192.0.2.7"), (session.jid, "2001:db8::8")] {
+        let bare = jid.split('/').next().unwrap_or_default();
+        let line = ejabberd.logged(&["Accepted c2s ANONYMOUS", bare]).await;
+        assert!(line.contains(address) && !line.contains("127.0.0.1"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn guests_of_ejabberd_hear_each_other_over_either_transport() {
+    let authority = Authority::new();
+    let ejabberd = Ejabberd::start(&authority).await;
+    let proxy = before(&ejabberd, &authority).await;
+    let mut socket = Socket::open(&proxy, None).await;
+    let by_websocket = socket.sign_in(GUESTS).await;
+    let mut session = Browser::new(&proxy, None).prebind().await;
+    let message = |to: &str, text: &str| {
+        format!(
+            "<message xmlns='jabber:client' to='{to}' type='chat'><body>{text}</body></message>"
+        )
+    };
+
+    let jid = session.jid.clone();
+    // What is sent over BOSH is answered when there is something to say.
+    let sent = message(&by_websocket, "to WebSocket");
+    let answered = session.send(&sent);
+    let (answer, heard) = tokio::join!(answered, async {
+        let heard = socket.receive_with("to WebSocket").await;
+        socket.send(&message(&jid, "to BOSH")).await;
+        heard
+    });
+
+    assert!(heard.contains(&jid), "{heard}");
+    assert!(answer.body.contains("to BOSH"), "{answer:?}");
+}

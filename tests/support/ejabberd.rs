@@ -1,0 +1,104 @@
+//! Debian's ejabberd, in a folder of its own, for as long as the value lives.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::Child;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use crate::support::authority::Age;
+use crate::support::authority::Authority;
+use crate::support::prosody::follow;
+use crate::support::prosody::free_address;
+use crate::support::prosody::line_with;
+
+/// The domain, whose users are made up by ANONYMOUS.
+pub(crate) const GUESTS: &str = "anon.localhost";
+
+/// A running ejabberd that takes nobody without STARTTLS, and believes what the PROXY protocol tells it; killed when it is
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Ejabberd {
+    /// Holds its files.
+    folder: TempDir,
+    address: SocketAddr,
+    /// Kills it.
+    child: Child,
+    log: watch::Receiver<Vec<String>>,
+}
+
+impl Ejabberd {
+    /// Starts it, with a certificate that `authority` has signed.
+    pub(crate) async fn start(authority: &Authority) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (certificate, key) = authority.sign(GUESTS, Age::Good);
+        let both = [certificate, key].map(|file| fs::read_to_string(file).expect("a file"));
+        fs::write(folder.path().join("server.pem"), both.concat()).expect("a certificate");
+        // A port that was free a moment ago may be somebody else's by now.
+        for _ in 0..5 {
+            let address = free_address();
+            let (child, log) = spawn(&folder, address);
+            let line = line_with(&log, &["ejabberd_c2s"]).await;
+            if line.contains("Start accepting") {
+                return Self { folder, address, child, log };
+            }
+        }
+        panic!("ejabberd found no free port");
+    }
+
+    /// Where it takes clients, behind a header of the PROXY protocol.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for a line of its log that has all of these words.
+    pub(crate) async fn logged(&self, words: &[&str]) -> String {
+        line_with(&self.log, words).await
+    }
+}
+
+fn spawn(folder: &TempDir, address: SocketAddr) -> (Child, watch::Receiver<Vec<String>>) {
+    let folder = folder.path();
+    let settings = folder.join("ejabberd.yml");
+    let text = format!(
+        "loglevel: info\nhosts: [{GUESTS}]\ncertfiles: ['{}']\nauth_method: [anonymous]\n\
+         anonymous_protocol: sasl_anon\nmodules: {{}}\nlisten:\n  - port: {}\n    ip: '127.0.0.1'\n    \
+         module: ejabberd_c2s\n    starttls_required: true\n    use_proxy_protocol: true\n",
+        folder.join("server.pem").display(),
+        address.port(),
+    );
+    fs::write(&settings, text).expect("a configuration");
+    let mut child = Command::new("erl")
+        .args(["-noshell", "-noinput", "-mnesia", "dir"])
+        .arg(format!("\"{}\"", folder.join("data").display()))
+        .args(["-s", "ejabberd"])
+        .env("EJABBERD_CONFIG_PATH", &settings)
+        .env("EJABBERD_LOG_PATH", folder.join("ejabberd.log"))
+        .env("ERL_LIBS", libraries())
+        .env("ERL_CRASH_DUMP_BYTES", "0")
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("ejabberd is installed: scripts/test does it");
+    let log = follow(child.stdout.take().expect("it is piped"));
+    (child, log)
+}
+
+/// Where Debian has ejabberd's own modules: a folder below `/usr/lib` that bears the name of the processor.
+fn libraries() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").expect("a folder").flatten();
+    let has_ejabberd = |folder: &PathBuf| {
+        let inside = fs::read_dir(folder).into_iter().flatten().flatten();
+        inside
+            .map(|entry| entry.file_name())
+            .any(|name| name.to_str().is_some_and(|name| name.starts_with("ejabberd-")))
+    };
+    let found = folders.map(|entry| entry.path()).find(has_ejabberd);
+    found.expect("ejabberd is installed: scripts/test does it")
+}
