@@ -52,7 +52,7 @@ enum Opened {
 }
 
 impl Hall {
-    /// A browser that has said nothing yet but what was `incoming` with its upgrade, and may say up to `limit` bytes at once.
+    /// A browser that has said nothing but what was `incoming` with its upgrade, and may say `limit` bytes at once.
     pub(super) fn new(browser: Browser, incoming: Vec<u8>, limit: usize) -> Self {
         Self {
             browser,
