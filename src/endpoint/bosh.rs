@@ -131,8 +131,13 @@ async fn known(
         // Strophe repeats the request on a 503, and the session is still there.
         Err(visitor::Error::Unavailable) => return Err(Refusal::Unavailable),
     };
-    let answered = edge.bosh.post(sid, &who, body).await;
-    Ok(xml(answered.unwrap_or_else(|| answer::terminate(Some(Condition::ItemNotFound)))))
+    match edge.bosh.post(sid, &who, body).await {
+        Some(answer) => Ok(xml(answer)),
+        // Told of the end, Converse.js asks `/prebind` at once and, where nobody listens just then, never again. A 503 makes it
+        // repeat the request until the next edge is there, which knows no such session.
+        None if edge.shutdown.is_cancelled() => Err(Refusal::Unavailable),
+        None => Ok(xml(answer::terminate(Some(Condition::ItemNotFound)))),
+    }
 }
 
 /// A request that begins a session: the visitor is signed in before it is answered.

@@ -77,6 +77,10 @@ pub async fn upgrade(
             (Entry::Admitted { stream, who, domain, resumable }, name)
         }
         Err(NotAdmitted::NotWelcome) => (Entry::Denied { domain }, "nobody".to_owned()),
+        // hyper says `Connection: close` by now, and a 101 that does is none.
+        Err(NotAdmitted::Unavailable) if edge.shutdown.is_cancelled() => {
+            return Err(Refusal::Unavailable);
+        }
         Err(NotAdmitted::Unavailable) => (Entry::Unavailable { domain }, "unknown".to_owned()),
     };
     let subject = Subject { site: site.name.clone(), visitor, address };

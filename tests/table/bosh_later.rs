@@ -165,15 +165,19 @@ async fn conflict_of_the_scripted_server_is_told_as_it_is() {
     assert!(answer.body.contains("<conflict"), "{answer:?}");
 }
 
+/// The design's table had `system-shutdown` here. On that Converse.js asks `/prebind` at once, where nobody listens while the
+/// edge restarts, and never again; after a 503 it repeats the request until somebody answers.
 #[tokio::test]
-async fn shutdown_is_system_shutdown() {
+async fn shutdown_is_503() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;
     let mut session = bob(&proxy).prebind().await;
 
     let answer = told_while_held(&mut session, proxy.stop()).await;
 
-    assert!(is_terminate(&answer, "system-shutdown"), "{answer:?}");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    assert_dressed(&answer);
 }
 
 #[tokio::test]
