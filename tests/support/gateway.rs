@@ -67,15 +67,26 @@ impl Proxy {
         let path = folder.path().join("proxy.toml");
         fs::write(&path, format!("[listen]\nhttps = ['{address}']\n{sites}"))
             .expect("a configuration");
-        let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-        let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
-        let ports = gateway.ports();
-        let (stop, told) = oneshot::channel::<()>();
-        let running = tokio::spawn(gateway.run(async {
-            // Dropped without a word, it is told all the same.
-            let _ = told.await;
-        }));
+        let (ports, stop, running) = serve(&path).await;
         Self { folder, ports, stop: Some(stop), running }
+    }
+
+    /// Tells it to go down, and starts it again with the same files, when it has; for a port that is not 0.
+    pub(crate) async fn restart(&mut self) {
+        self.go_down().await;
+        self.come_up().await;
+    }
+
+    /// Tells it to go down, and waits until it has.
+    pub(crate) async fn go_down(&mut self) {
+        self.stop.take();
+        (&mut self.running).await.expect("it ends in order");
+    }
+
+    /// Starts it again after [`go_down`](Self::go_down).
+    pub(crate) async fn come_up(&mut self) {
+        let (ports, stop, running) = serve(&self.folder.path().join("proxy.toml")).await;
+        (self.ports, self.stop, self.running) = (ports, Some(stop), running);
     }
 
     /// Where browsers find it.
@@ -115,7 +126,21 @@ impl Proxy {
     }
 }
 
-fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
+/// Starts what this file describes; its ports, what stops it, and its end.
+async fn serve(path: &Path) -> (Vec<u16>, oneshot::Sender<()>, JoinHandle<()>) {
+    let config = Config::load(path).unwrap_or_else(|problems| panic!("{problems}"));
+    let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
+    let ports = gateway.ports();
+    let (stop, told) = oneshot::channel::<()>();
+    let running = tokio::spawn(gateway.run(async {
+        // Dropped without a word, it is told all the same.
+        let _ = told.await;
+    }));
+    (ports, stop, running)
+}
+
+/// TLS that trusts this certificate, and speaks `alpn`.
+pub(crate) fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certificate).expect("a certificate file") {
         roots.add(certificate.expect("a certificate")).expect("one to trust");

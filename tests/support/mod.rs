@@ -4,13 +4,16 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     reason = "a test that cannot get its server has failed"
 )]
 
 pub(crate) mod bosh;
+pub(crate) mod forwarder;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod log;
 pub(crate) mod prosody;
 pub(crate) mod scram;
 pub(crate) mod script;
