@@ -38,3 +38,13 @@ async fn a_reload_keeps_the_chat_working_by_prebind() {
 async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_prebind() {
     Site::start().await.visited_by("browser/logout.mjs", &["prebind"]).await;
 }
+
+#[tokio::test]
+async fn whatever_fails_the_visitors_are_back_by_themselves_by_websocket() {
+    Site::start().await.seen_by("browser/outages.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn whatever_fails_the_visitors_are_back_by_themselves_by_prebind() {
+    Site::start().await.seen_by("browser/outages.mjs", &["prebind"]).await;
+}
