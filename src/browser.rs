@@ -169,3 +169,67 @@ impl fmt::Debug for Browser {
         self.line.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(30);
+
+    /// A browser whose other end does nothing, and that end.
+    async fn connected() -> (Browser, TcpStream, Arc<Metrics>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let other = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let patience = Arc::new(Patience::new(STALL, metrics.clone()));
+        (Browser::new(Line::Tcp(socket), patience), other, metrics)
+    }
+
+    /// One attempt to write that is refused, or not.
+    async fn tried(browser: &mut Browser, outcome: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        let mut outcome = Some(outcome);
+        poll_fn(|cx| {
+            let outcome = outcome.take().unwrap_or(Poll::Pending);
+            Poll::Ready(browser.poll_progress(outcome, cx))
+        })
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn browser_that_takes_nothing_is_gone_when_patience_is_over() {
+        let (mut browser, _silent, metrics) = connected().await;
+
+        // Time goes on while nothing else happens.
+        let mut written = Ok(());
+        while written.is_ok() {
+            written = browser.write_all(&[0; 4096]).await;
+        }
+
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(metrics.text().contains("{bound=\"write_time\"} 1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn browser_that_takes_a_little_now_and_then_stays() {
+        let (mut browser, _other, metrics) = connected().await;
+
+        for _ in 0..3 {
+            assert!(tried(&mut browser, Poll::Pending).await.is_pending());
+            advance(STALL / 2).await;
+            assert!(tried(&mut browser, Poll::Ready(Ok(()))).await.is_ready());
+        }
+        assert!(tried(&mut browser, Poll::Pending).await.is_pending());
+        advance(STALL).await;
+
+        assert!(matches!(tried(&mut browser, Poll::Pending).await, Poll::Ready(Err(_))));
+        assert!(metrics.text().contains("{bound=\"write_time\"} 1"));
+    }
+}

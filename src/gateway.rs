@@ -1,5 +1,7 @@
 //! Everything put together: a configuration becomes listeners that serve until they are told to stop.
 
+pub mod reload;
+
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,6 +19,10 @@ use crate::config::Settings;
 use crate::endpoint::Edge;
 use crate::endpoint::backend::Backend;
 use crate::endpoint::internal::Internal;
+use crate::file;
+use crate::gateway::reload::Reload;
+use crate::gateway::reload::Showing;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbound;
 use crate::server::accept;
@@ -28,10 +34,15 @@ use crate::server::bounds::Bounds;
 use crate::server::router::Router;
 use crate::server::way::Way;
 use crate::session::bosh::Sessions;
+use crate::session::roll::Roll;
 use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
-use crate::upstream::login::Gate;
+use crate::tls::certificates;
+use crate::tls::certificates::Certificates;
+use crate::tls::development;
+use crate::upstream::gate::Gate;
+use crate::visitor;
 use crate::visitor::Visitors;
 use crate::visitor::guest;
 
@@ -42,6 +53,7 @@ pub struct Gateway {
     router: Arc<Router>,
     http: bounds::Settings,
     internal: Option<(Listener, Arc<Internal>)>,
+    reload: Reload,
 }
 
 /// Why a gateway cannot start.
@@ -49,7 +61,13 @@ pub struct Gateway {
 pub enum Error {
     /// Certificate or key.
     #[error(transparent)]
-    Tls(#[from] tls::config::Error),
+    Certificate(#[from] certificates::Error),
+    /// The certificate for a first try.
+    #[error(transparent)]
+    Development(#[from] development::Error),
+    /// TLS as a whole.
+    #[error("there is no TLS")]
+    Tls(#[from] rustls::Error),
     /// An address.
     #[error(transparent)]
     Listen(#[from] accept::Error),
@@ -70,27 +88,17 @@ impl Error {
 }
 
 impl Gateway {
-    /// Whether the files that a configuration names could be used, without making any or binding an address.
-    ///
-    /// # Errors
-    /// What [`bind`](Self::bind) would find.
-    pub fn check(config: &Config) -> Result<(), Error> {
-        let tls = &config.settings.tls;
-        let needed =
-            !config.settings.listen.https.is_empty() || config.settings.internal.is_https();
-        if needed && !tls.makes_its_own() {
-            tls.load()?;
-        }
-        Ok(())
-    }
-
-    /// Reads certificates and keys (those for development are made where they are missing) and binds the addresses.
+    /// Binds the addresses; a development certificate is made where it is missing.
     ///
     /// # Errors
     /// What stands in the way of serving.
     pub async fn bind(config: Config) -> Result<Self, Error> {
-        let Config { settings, sites } = config;
-        let tls = load_tls(&settings, &sites)?;
+        let Config { settings, sites, certificates, written, .. } = config;
+        let showing = showing(&settings, &sites, certificates)?;
+        let tls = match &showing {
+            Some(showing) => Some(tls::config::server_config_with(showing.shown())?),
+            None => None,
+        };
         let listeners = listeners(&settings, tls.clone()).await?;
         let monitoring = match &settings.internal.listen {
             Some(Checked(address)) => Listener::internal(address, tls).await?,
@@ -99,11 +107,16 @@ impl Gateway {
         let trust = settings.listen.trust();
         let client = outbound::Client::new(&settings.outbound);
         let guests = guest::Key::load(&settings.guests)?;
-        let visitors = Arc::new(Visitors::new(guests, settings.whois, client.clone()));
+        let bounds = visitor::Bounds {
+            whois: settings.whois,
+            jwks: settings.jwks,
+            cookies: settings.cookies,
+        };
+        let visitors = Arc::new(Visitors::new(guests, bounds, client.clone()));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
         let edge = Edge {
-            sites,
+            sites: Live::new(sites),
             backend: Backend::new(
                 (client, settings.backend),
                 visitors.clone(),
@@ -114,13 +127,9 @@ impl Gateway {
             gate: Gate::new(settings.upstream, metrics.clone()),
             tickets: settings.ticket,
             websocket: Arc::new(settings.websocket),
-            bosh: Sessions::new(
-                settings.bosh,
-                settings.guests.per_address,
-                metrics.clone(),
-                tasks.clone(),
-                shutdown.clone(),
-            ),
+            roll: Arc::new(Roll::new(&settings.sessions, &settings.guests, metrics.clone())),
+            addresses: settings.log.addresses,
+            bosh: Sessions::new(settings.bosh, metrics.clone(), tasks.clone(), shutdown.clone()),
             metrics,
             prebind: settings.prebind,
             tasks,
@@ -131,7 +140,14 @@ impl Gateway {
         let internal =
             monitoring.map(|listener| (listener, Arc::new(Internal::new(edge.clone(), secret))));
         let router = Arc::new(Router::new(edge, trust, settings.http.stall));
-        Ok(Self { listeners, router, http: settings.http, internal })
+        let reload = Reload { router: router.clone(), showing, started_with: Arc::new(written) };
+        Ok(Self { listeners, router, http: settings.http, internal, reload })
+    }
+
+    /// What replaces parts of it while it runs.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// The addresses that it is bound to, for people.
@@ -167,6 +183,7 @@ impl Gateway {
             let bounds = Bounds::new(monitoring(&self.http), edge.metrics.clone());
             tokio::spawn(accept(listener, way, Arc::new(bounds)));
         }
+        edge.tasks.spawn(self.reload.watch_certificates(edge.shutdown.clone()));
         shutdown.await;
         info!(open = edge.tasks.len(), "going down");
         edge.shutdown.cancel();
@@ -175,17 +192,31 @@ impl Gateway {
     }
 }
 
-/// The certificates, where any listener shows them.
-fn load_tls(settings: &Settings, sites: &Sites) -> Result<Option<Arc<ServerConfig>>, Error> {
+/// The certificates, where any listener shows them; those for development are made where they are missing.
+fn showing(
+    settings: &Settings,
+    sites: &Sites,
+    certificates: Option<Certificates>,
+) -> Result<Option<Arc<Showing>>, Error> {
+    let tls = &settings.tls;
+    if let Some(certificates) = certificates {
+        return Ok(Some(Arc::new(Showing::new(tls, certificates))));
+    }
     if settings.listen.https.is_empty() && !settings.internal.is_https() {
         return Ok(None);
     }
     let names: Vec<String> = sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect();
-    if settings.tls.make_development_certificate(&names)? {
-        let certificate = settings.tls.certificate.display();
-        warn!(%certificate, "made a development certificate: browsers will warn of it, and it is not for the open Internet");
+    development::make(tls, &names)?;
+    let certificate = tls.certificate.display();
+    warn!(%certificate, "made a development certificate: browsers will warn of it, and it is not for the open Internet");
+    match Certificates::load(&tls.pairs(), &file::read) {
+        Ok(certificates) => Ok(Some(Arc::new(Showing::new(tls, certificates)))),
+        // There is a fault where there is no certificate.
+        Err(faults) => match faults.into_iter().next() {
+            Some(fault) => Err(fault.error.into()),
+            None => Ok(None),
+        },
     }
-    Ok(Some(settings.tls.load()?))
 }
 
 async fn listeners(

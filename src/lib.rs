@@ -12,6 +12,12 @@ pub mod scratch;
 
 pub mod secret;
 
+pub mod file;
+
+pub mod live;
+
+pub mod address;
+
 pub mod metrics;
 
 pub mod share;

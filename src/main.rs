@@ -13,8 +13,10 @@ use clap::Subcommand;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload;
 use vestibule::config::Config;
 use vestibule::config::log::Format;
+use vestibule::config::log::Level;
 use vestibule::config::log::Log;
 use vestibule::gateway::Gateway;
 
@@ -28,7 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or ctrl-c.
+    /// Serve until SIGTERM or ctrl-c; SIGHUP reads the configuration again.
     Run {
         /// The configuration.
         #[arg(short, long, value_name = "FILE", default_value = "proxy.toml")]
@@ -57,11 +59,15 @@ fn check(path: &Path) -> ExitCode {
             return EX_CONFIG.into();
         }
     };
-    if let Err(error) = Gateway::check(&config) {
-        complain(&error.with_causes());
-        return EX_CONFIG.into();
+    for warning in &config.warnings {
+        complain(&format!("warning: {warning}"));
     }
-    say(&format!("{} is good: {}", path.display(), count(config.sites.iter().count())));
+    let warnings = match config.warnings.len() {
+        0 => "",
+        1 => ", but for one warning",
+        _ => ", but for the warnings",
+    };
+    say(&format!("{} is good: {}{warnings}", path.display(), count(config.sites.iter().count())));
     ExitCode::SUCCESS
 }
 
@@ -77,7 +83,10 @@ fn run(path: &Path) -> ExitCode {
         complain(&format!("{} has no site yet. {HOW_TO_WRITE_A_SITE}", path.display()));
         return EX_CONFIG.into();
     }
-    start_log(&config.settings.log);
+    let log = start_log(&config.settings.log);
+    for warning in &config.warnings {
+        tracing::warn!(%warning, "the configuration may not be what is meant");
+    }
     // Each session has two files open, and Debian lets a process begin with 1024.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files stays as it is");
@@ -89,13 +98,21 @@ fn run(path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(serve(config));
+    let code = runtime.block_on(serve(config, path, log));
     // A name that is still being looked up does not keep the program.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, path: &Path, log: SetLevel) -> ExitCode {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
+        complain(&"signals cannot be awaited");
+        return ExitCode::FAILURE;
+    };
     let gateway = match Gateway::bind(config).await {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -103,33 +120,64 @@ async fn serve(config: Config) -> ExitCode {
             return EX_CONFIG.into();
         }
     };
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        complain(&"signals cannot be awaited");
-        return ExitCode::FAILURE;
+    let reload = gateway.reload();
+    let reloading = async {
+        while hang_up.recv().await.is_some() {
+            if let Some(settings) = reload.reload(path).await {
+                log(settings.level);
+            }
+        }
+        // No more signals of this kind: the others still end it.
+        std::future::pending::<()>().await;
     };
     let told = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = reloading => {}
         }
     };
     gateway.run(told).await;
     ExitCode::SUCCESS
 }
 
+/// Sets the level of a log that is running.
+type SetLevel = Box<dyn Fn(Level)>;
+
 /// Events go to standard error; `RUST_LOG`, where it is set, says which instead of `level`.
-fn start_log(log: &Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // Other people's crates speak of what is theirs; what is ours to know of them is in our own events.
-        EnvFilter::new(format!("warn,vestibule={}", tracing::Level::from(log.level)))
-    });
+fn start_log(log: &Log) -> SetLevel {
+    let told = EnvFilter::try_from_default_env().ok();
+    let fixed = told.is_some();
+    let filter = told.unwrap_or_else(|| filter_of(log.level));
     let events = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match log.format {
-        Format::Text => events.with_ansi(io::stderr().is_terminal()).init(),
-        Format::Json => events.json().init(),
+        Format::Text => {
+            let events = events.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let handle = events.reload_handle();
+            events.init();
+            Box::new(move |level| set_level(fixed, || handle.reload(filter_of(level))))
+        }
+        Format::Json => {
+            let events = events.json().with_filter_reloading();
+            let handle = events.reload_handle();
+            events.init();
+            Box::new(move |level| set_level(fixed, || handle.reload(filter_of(level))))
+        }
     }
+}
+
+fn set_level(fixed: bool, set: impl FnOnce() -> Result<(), reload::Error>) {
+    if fixed {
+        return;
+    }
+    if let Err(error) = set() {
+        tracing::warn!(%error, "the level of the log stays as it was");
+    }
+}
+
+fn filter_of(level: Level) -> EnvFilter {
+    // Other people's crates speak of what is theirs; what is ours to know of them is in our own events.
+    EnvFilter::new(format!("warn,vestibule={}", tracing::Level::from(level)))
 }
 
 fn count(sites: usize) -> String {

@@ -17,6 +17,7 @@ use prometheus::Opts;
 use prometheus::Registry;
 use prometheus::TextEncoder;
 use prometheus::core::Collector;
+use tracing::error;
 
 /// All counters.
 pub struct Metrics {
@@ -264,6 +265,14 @@ pub struct Carried {
     pub bytes: u64,
 }
 
+impl Carried {
+    /// So many stanzas more, of so many bytes.
+    pub fn add(&mut self, stanzas: usize, bytes: usize) {
+        self.stanzas = self.stanzas.saturating_add(stanzas as u64);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+}
+
 /// A thing that is there as long as this value.
 #[derive(Debug)]
 #[must_use = "it is counted as gone when this is dropped"]
@@ -291,6 +300,8 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.panicked();
+            // The message of the panic is on standard error already.
+            error!("a task ended in a defect of ours; please report it");
         }
     }
 }

@@ -58,11 +58,25 @@ fn is_sent_by_own_page(headers: &HeaderMap, site: &Site) -> bool {
         (Some(_), Some(_)) => false,
         // Browsers before 2023 (Safari 16.3) do not send it.
         (None, _) => {
-            let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
-            referer
-                .and_then(|url| Origin::of_url(url).ok())
-                .is_some_and(|origin| site.origins.contains(&origin))
+            let mut referers = headers.get_all(header::REFERER).iter();
+            // Of two, one has been put in by who knows whom.
+            let (Some(referer), None) = (referers.next(), referers.next()) else { return false };
+            let origin = referer.to_str().ok().and_then(|url| Origin::of_url(url).ok());
+            origin.is_some_and(|origin| site.origins.contains(&origin))
         }
+    }
+}
+
+/// The page that sent an allowed request, as far as the request tells; `own` is the site as the request reached it.
+///
+/// A browser names it in `Origin`, but for a `GET` of the site's own page.
+#[must_use]
+pub fn page(headers: &HeaderMap, own: Origin) -> Option<Origin> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text(header::ORIGIN), text(SEC_FETCH_SITE)) {
+        (Some(origin), _) => origin.parse().ok(),
+        (None, Some(fetch_site)) => (fetch_site == "same-origin").then_some(own),
+        (None, None) => text(header::REFERER).and_then(|url| Origin::of_url(url).ok()),
     }
 }
 
@@ -70,8 +84,7 @@ impl Allowed {
     /// Dresses an answer for the browser: exactly one set of CORS headers, for this origin alone.
     pub fn dress(&self, headers: &mut HeaderMap) {
         undress(headers);
-        // The answer differs by origin, also where a request showed none.
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        vary_by_origin(headers);
         if let Some(origin) = &self.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers
@@ -101,6 +114,15 @@ impl Allowed {
 pub fn dress_public(headers: &mut HeaderMap) {
     undress(headers);
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+}
+
+/// Says that the answer differs by origin, also where a request showed none; once, whatever else it differs by.
+fn vary_by_origin(headers: &mut HeaderMap) {
+    let fields = headers.get_all(header::VARY).iter().filter_map(|field| field.to_str().ok());
+    let mut names = fields.flat_map(|field| field.split(',')).map(str::trim);
+    if !names.any(|name| name == "*" || name.eq_ignore_ascii_case("origin")) {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
 }
 
 fn undress(headers: &mut HeaderMap) {
@@ -135,6 +157,22 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    #[test]
+    fn page_is_told_by_origin_or_by_what_a_get_of_the_own_page_shows() {
+        let own = || Origin::of_host("www.example.org");
+        let other = || "https://other.example".parse().unwrap();
+
+        for (shown, expected) in [
+            (headers(&[("origin", "https://other.example")]), Some(other())),
+            (headers(&[("sec-fetch-site", "same-origin")]), Some(own())),
+            (headers(&[("sec-fetch-site", "none")]), None),
+            (headers(&[("referer", "https://other.example/chat?x")]), Some(other())),
+            (headers(&[]), None),
+        ] {
+            assert_eq!(page(&shown, own()), expected, "{shown:?}");
+        }
     }
 
     #[test]

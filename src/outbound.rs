@@ -1,6 +1,7 @@
 //! Our HTTP client: for whois, and for the rest of the site.
 
 use std::error::Error as StdError;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,6 +70,31 @@ pub enum Error {
     TooLong(usize),
 }
 
+impl Error {
+    /// Whether the server closed the connection before its answer began, as with one that it kept long enough.
+    #[must_use]
+    pub fn is_hangup(&self) -> bool {
+        let hung_up = |error: &hyper::Error| {
+            error.is_incomplete_message() || error.is_canceled() || error.is_closed()
+        };
+        let reset = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        };
+        let Self::Request(error) = self else { return false };
+        !error.is_connect()
+            && causes(error).any(|cause| {
+                cause.downcast_ref().is_some_and(hung_up) || cause.downcast_ref().is_some_and(reset)
+            })
+    }
+
+    /// Whether it is the request's own body that did not come to its end.
+    #[must_use]
+    pub fn is_of_the_body(&self) -> bool {
+        let Self::Request(error) = self else { return false };
+        causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_user))
+    }
+}
+
 impl Client {
     /// A client that believes the certificates that this machine believes.
     #[must_use]
@@ -92,6 +118,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.idle)
             .pool_max_idle_per_host(settings.idle_connections)
+            .http1_max_buf_size(BUFFER)
             .build(https.https_or_http().enable_http1().wrap_connector(http));
         Self { pool }
     }
@@ -129,11 +156,17 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
 /// An error with its causes, for the log.
 #[must_use]
 pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
+
+fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+/// What is read ahead of one connection, and so the most that the header of an answer may have, in bytes.
+const BUFFER: usize = 64 * 1024;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use vestibule::config::Config;
+use vestibule::config::Problem;
 
 fn examples(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new("tests/config").join(kind);
@@ -24,34 +25,45 @@ fn accepted_files_are_accepted() {
     files.push(PathBuf::from("proxy.toml"));
 
     for file in files {
-        if let Err(problems) = Config::load(&file) {
-            panic!("{problems}");
+        match Config::load(&file) {
+            Ok(config) => assert_eq!(config.warnings, [], "{}", file.display()),
+            Err(problems) => panic!("{problems}"),
         }
     }
 }
 
-/// Each refused file begins with what is told about it: `# line: key: message`, one line per problem; a message that
-/// ends in `…` goes on.
 #[test]
 fn refused_files_are_refused_with_every_problem_by_line_and_key() {
     for file in examples("refused") {
-        let name = file.display();
-        let text = fs::read_to_string(&file).unwrap();
-        let expected: Vec<String> = text
-            .lines()
-            .map_while(|line| line.strip_prefix("# "))
-            .map(|told| format!("{name}:{told}"))
-            .collect();
+        let Err(problems) = Config::load(&file) else { panic!("{} is accepted", file.display()) };
 
-        let Err(problems) = Config::load(&file) else { panic!("{name} is accepted") };
+        is_as_announced(&file, problems.iter());
+    }
+}
 
-        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), expected.len(), "{name}: {told:#?}");
-        for (told, expected) in told.iter().zip(&expected) {
-            match expected.strip_suffix('…') {
-                Some(beginning) => assert!(told.starts_with(beginning), "{told}"),
-                None => assert_eq!(told, expected),
-            }
+#[test]
+fn files_that_are_hardly_meant_are_accepted_with_every_doubt_by_line_and_key() {
+    for file in examples("warned") {
+        let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+
+        is_as_announced(&file, config.warnings.iter());
+    }
+}
+
+/// Each such file begins with what is told about it: `# line: key: message`, one line for each; a message that ends in `…`
+/// goes on.
+fn is_as_announced<'a>(file: &Path, told: impl Iterator<Item = &'a Problem>) {
+    let name = file.display();
+    let text = fs::read_to_string(file).unwrap();
+    let announced = text.lines().map_while(|line| line.strip_prefix("# "));
+    let expected: Vec<String> = announced.map(|told| format!("{name}:{told}")).collect();
+    let told: Vec<String> = told.map(ToString::to_string).collect();
+
+    assert_eq!(told.len(), expected.len(), "{name}: {told:#?}");
+    for (told, expected) in told.iter().zip(&expected) {
+        match expected.strip_suffix('…') {
+            Some(beginning) => assert!(told.starts_with(beginning), "{told}"),
+            None => assert_eq!(told, expected),
         }
     }
 }

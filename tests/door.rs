@@ -4,25 +4,21 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::process::Stdio;
-use std::sync::Arc;
 
 use tokio::io::AsyncBufReadExt;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
-use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::process::Command;
-use tokio::sync::Notify;
-use tokio::sync::mpsc;
 
 use crate::support::gateway::Proxy;
 use crate::support::http::DATA;
+use crate::support::http::Endless;
 use crate::support::http::GOAWAY;
 use crate::support::http::HEADERS;
+use crate::support::http::Held;
 use crate::support::http::RST_STREAM;
 use crate::support::http::connect;
 use crate::support::http::counted;
@@ -346,72 +342,6 @@ fn get_host_meta(stream: u32) -> Vec<u8> {
     let length = u8::try_from(path.len()).unwrap();
     let block = [&[0x82, 0x87, 0x04, length][..], path, &[0x01, 9], b"localhost"].concat();
     frame(HEADERS, 0x05, stream, &block)
-}
-
-/// A web server whose answer never ends.
-struct Endless {
-    address: SocketAddr,
-    /// A connection to it is over.
-    left: mpsc::Receiver<()>,
-}
-
-impl Endless {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (leaves, left) = mpsc::channel(8);
-        tokio::spawn(async move {
-            loop {
-                let (mut peer, _) = listener.accept().await.unwrap();
-                let leaves = leaves.clone();
-                tokio::spawn(async move {
-                    let request = until_blank_line(&mut peer).await;
-                    if request.starts_with("POST") {
-                        let _ = peer.read_to_end(&mut Vec::new()).await;
-                    } else {
-                        let _ = peer.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-                        while peer.write_all(&[b'a'; 4096]).await.is_ok() {}
-                    }
-                    let _ = leaves.send(()).await;
-                });
-            }
-        });
-        Self { address, left }
-    }
-}
-
-/// A web server that answers when it is told to.
-struct Held {
-    address: SocketAddr,
-    /// A request is there.
-    asked: mpsc::Receiver<()>,
-    answer: Arc<Notify>,
-}
-
-impl Held {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (asks, asked) = mpsc::channel(8);
-        let answer = Arc::new(Notify::new());
-        let told = answer.clone();
-        tokio::spawn(async move {
-            let (mut peer, _) = listener.accept().await.unwrap();
-            until_blank_line(&mut peer).await;
-            asks.send(()).await.unwrap();
-            told.notified().await;
-            peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
-        });
-        Self { address, asked, answer }
-    }
-}
-
-async fn until_blank_line(peer: &mut TcpStream) -> String {
-    let mut request = String::new();
-    while !request.ends_with("\r\n\r\n") {
-        request.push(char::from(peer.read_u8().await.unwrap()));
-    }
-    request
 }
 
 /// Who the browser is, is said by the PROXY protocol.

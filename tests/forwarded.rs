@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 
 use crate::support::gateway::Proxy;
 use crate::support::http::connect;
@@ -56,6 +57,20 @@ async fn no_byte_behind_the_header_is_lost_though_it_comes_in_the_same_segment()
 
     assert!(asked.starts_with("HTTP/1.1 200"), "{asked}");
     assert!(asked.contains("x-forwarded-for: 192.0.2.7\r\n"), "{asked}");
+}
+
+#[tokio::test]
+async fn who_comes_over_a_unix_socket_is_believed() {
+    let listen = "proxy_protocol = true\nhttp = ['unix:v.sock']";
+    let proxy = door(listen, "", Some(mirror().await)).await;
+    let folder = proxy.certificate().parent().unwrap().parent().unwrap().to_owned();
+
+    let mut unix = UnixStream::connect(folder.join("v.sock")).await.unwrap();
+    let both = "PROXY TCP6 2001:db8::7 2001:db8::1 4711 80\r\nGET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    unix.write_all(both.as_bytes()).await.unwrap();
+    let asked = String::from_utf8(until_closed(unix).await).unwrap();
+
+    assert!(asked.contains("x-forwarded-for: 2001:db8::7\r\n"), "{asked}");
 }
 
 #[tokio::test]

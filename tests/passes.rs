@@ -4,25 +4,10 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::timeout;
-use vestibule::metrics::Metrics;
-use vestibule::pass::Pass;
-use vestibule::pass::ticket;
-use vestibule::protocol::jid::Domain;
-use vestibule::protocol::jid::Jid;
-use vestibule::protocol::jid::Localpart;
-use vestibule::protocol::login::Goal;
-use vestibule::secret::Secret;
-use vestibule::site::Proof;
-use vestibule::site::XmppDomain;
-use vestibule::upstream::login::Gate;
-use vestibule::upstream::login::Target;
-use vestibule::upstream::settings::Settings;
+use std::collections::HashSet;
 
 use crate::support::bosh::Browser;
+use crate::support::gateway::JWT_SECRET;
 use crate::support::gateway::Proxy;
 use crate::support::gateway::session_cookie;
 use crate::support::log::Log;
@@ -141,36 +126,35 @@ async fn wrong_secret_is_an_outage_to_the_visitor_and_the_log_says_what_to_check
 #[tokio::test]
 async fn refused_pass_is_shown_to_the_scripted_server_afresh_and_not_in_a_hurry() {
     let server = Server::start(REFUSES).await;
-    let metrics = Arc::new(Metrics::new());
-    let gate = Gate::new(Settings::default(), metrics.clone());
-    let target = bob_at(&server);
+    let hold = "[upstream]\nhold = '1500ms'\n[prebind]\nhold = '1500ms'\n";
+    let proxy = Proxy::with(&format!("{hold}{}", before(&server))).await;
 
-    let hold = Duration::from_millis(1500);
-    let ended = timeout(PATIENCE, gate.sign_in(&target, &Goal::Features, hold)).await.unwrap();
+    let answer = Browser::new(&proxy, Some(session_cookie("bob"))).ask("GET", "/prebind").await;
 
-    assert!(ended.is_err());
+    assert_eq!(answer.status, 503, "{answer:?}");
     let shown = server.auths();
-    let different: std::collections::HashSet<_> = shown.iter().collect();
+    let different: HashSet<_> = shown.iter().collect();
     assert_eq!(shown.len(), different.len(), "a ticket was shown twice");
-    // 0, 50, 150, 350, 750 ms: pauses double.
-    assert!((2..=6).contains(&shown.len()), "{} attempts in {hold:?}", shown.len());
-    assert_eq!(counted(&metrics, "vestibule_passes_refused_total"), shown.len());
+    // At 0, 50, 150, 350 and 750 ms: pauses double.
+    assert!((2..=6).contains(&shown.len()), "{} attempts", shown.len());
+    let counted = format!("vestibule_passes_refused_total {}\n", shown.len());
+    let metrics = proxy.metrics().await;
+    assert!(metrics.contains(&counted), "{counted}{metrics}");
 }
 
 #[tokio::test]
 async fn second_ticket_is_enough_where_the_scripted_server_takes_it() {
     let server = Server::start(REFUSES).await;
-    let gate = Gate::new(Settings::default(), Arc::default());
-    let target = bob_at(&server);
-    let recovers = async {
-        server.has_seen(|seen| seen.connections == 1).await;
-        server.now(Script::Good);
-    };
+    let proxy = Proxy::with(&before(&server)).await;
+    let page = tokio::spawn({
+        let mut page = Browser::new(&proxy, Some(session_cookie("bob")));
+        async move { page.prebind().await }
+    });
 
-    let hold = Duration::from_secs(30);
-    let (signed_in, ()) = tokio::join!(gate.sign_in(&target, &Goal::Features, hold), recovers);
+    server.has_seen(|seen| seen.connections == 1).await;
+    server.now(Script::Good);
 
-    assert!(signed_in.is_ok());
+    assert!(page.await.unwrap().jid.starts_with("bob@"));
     assert_eq!(server.seen().connections, 2);
 }
 
@@ -188,26 +172,14 @@ fn clock_of_the_edge(seconds: i64) -> String {
     )
 }
 
-fn bob_at(server: &Server) -> Target {
-    let domain = Domain::parse(MEMBERS).unwrap();
-    let localpart = Localpart::parse("bob").unwrap();
-    let home = XmppDomain {
-        domain: domain.clone(),
-        upstream: server.address().to_string(),
-        pass: Proof::Ticket(Secret::new("a secret of the tests")),
-    };
-    Target {
-        address: home.upstream.clone(),
-        expected: Some(Jid::bare(localpart.clone(), domain.clone())),
-        pass: Pass::new(&home, localpart, &ticket::Settings::default()),
-        domain,
-    }
-}
-
-fn counted(metrics: &Metrics, name: &str) -> usize {
-    let text = metrics.text();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+/// A site before a scripted server, with guests and members.
+fn before(server: &Server) -> String {
+    let pass = format!("upstream = '{}'\nsecret = 'a secret of the tests'\n", server.address());
+    format!(
+        "[[site]]\nhosts = ['localhost']\n[site.registered]\ndomain = '{MEMBERS}'\n{pass}\
+         [site.guests]\ndomain = '{GUESTS}'\n{pass}\
+         [site.session.jwt]\ncookie = 'session'\nsecret = '{JWT_SECRET}'\n"
+    )
 }
 
 /// By every way in, in parallel, because a clock that must catch up takes its time.
@@ -253,6 +225,3 @@ const OTHER_SECRET: &str = "VirtualHost 'xmpp.localhost'
     vestibule_secret = \"another secret than the edge's\"";
 
 const SHORT: &str = "[upstream]\nhold = '300ms'\n[prebind]\nhold = '300ms'\n";
-
-/// Far more than anything ever takes, so that a loaded machine fails no test.
-const PATIENCE: Duration = Duration::from_secs(30);

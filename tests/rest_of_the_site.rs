@@ -254,7 +254,7 @@ async fn own_paths_may_end_with_one_slash() {
         ("/http-bind", "403"),
         ("/http-bind/", "403"),
         ("/prebind/", "403"),
-        ("/xmpp-websocket/", "426"),
+        ("/xmpp-websocket/", "403"),
         ("/http-bind//", "200"),
         ("/prebind/x", "200"),
         ("/", "200"),

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::address::Addresses;
+
 /// The log, which goes to standard error.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -11,6 +13,8 @@ pub struct Log {
     pub format: Format,
     /// How much.
     pub level: Level,
+    /// What is said of browsers' addresses.
+    pub addresses: Addresses,
 }
 
 /// How an event is written.

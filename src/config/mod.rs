@@ -1,19 +1,29 @@
 //! `proxy.toml` becomes the settings of every module, and what must agree across them is held together.
 
+mod agreement;
 pub mod log;
 mod reading;
+mod shape;
+mod shipped;
+mod wording;
+pub mod written;
 
 use std::fmt;
-use std::fs;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::Deserialize;
 
+use crate::config::agreement::Finding;
 use crate::config::log::Log;
 use crate::config::reading::Reading;
+use crate::config::written::Written;
 use crate::endpoint::backend;
 use crate::endpoint::prebind;
+use crate::file;
+use crate::file::Read;
 use crate::outbound;
 use crate::pass::ticket;
 use crate::protocol::bosh;
@@ -24,17 +34,27 @@ use crate::site;
 use crate::site::Sites;
 use crate::site::settings::Checked;
 use crate::tls;
+use crate::tls::certificates::Certificates;
+use crate::tls::certificates::Fault;
 use crate::upstream;
+use crate::visitor::cookies;
 use crate::visitor::guest;
+use crate::visitor::jwks;
 use crate::visitor::whois;
 
 /// Everything that `proxy.toml` says.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// The settings of the program.
     pub settings: Settings,
     /// The websites it serves.
     pub sites: Sites,
+    /// The certificates; none where nobody speaks TLS with us, and where the development certificate is still to be made.
+    pub certificates: Option<Certificates>,
+    /// What is allowed, but hardly meant.
+    pub warnings: Vec<Problem>,
+    /// What the file says, to be compared with what it says later.
+    pub written: Written,
 }
 
 /// `proxy.toml`, table by table.
@@ -58,6 +78,8 @@ pub struct Settings {
     pub upstream: upstream::settings::Settings,
     /// The bounds of connections and requests.
     pub http: bounds::Settings,
+    /// Sessions over either transport.
+    pub sessions: session::roll::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.
@@ -70,6 +92,10 @@ pub struct Settings {
     pub backend: backend::Settings,
     /// Asking a site who a visitor is.
     pub whois: whois::Settings,
+    /// Fetching the keys of a site.
+    pub jwks: jwks::Settings,
+    /// The cookies of a request.
+    pub cookies: cookies::Settings,
     /// The websites; [`Config::sites`] has what becomes of them.
     #[serde(rename = "site")]
     sites: Vec<site::settings::Settings>,
@@ -93,57 +119,70 @@ pub struct Problem {
 }
 
 impl Config {
-    /// Reads `proxy.toml`. Relative paths in it are relative to its folder.
+    /// Reads `proxy.toml` and the files that it names. Relative paths in it are relative to its folder.
     ///
     /// # Errors
     /// Everything that is wrong with it, as far as it could be read.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            let (file, message) = (path.to_owned(), format!("cannot be read: {error}"));
-            Problems(vec![Problem { file, line: None, key: String::new(), message }])
-        })?;
+        let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+        let text = file::read(path)
+            .and_then(|content| String::from_utf8(content).map_err(not_text))
+            .map_err(|error| {
+                let (file, message) = (path.to_owned(), format!("cannot be read: {error}"));
+                Problems(vec![Problem { file, line: None, key: String::new(), message }])
+            })?;
+        Self::parse(path, &text, &file::read)
+    }
+
+    /// Makes a configuration of the text of the file at `path`; the files that it names are read by `read` alone.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(path: &Path, text: &str, read: Read) -> Result<Self, Problems> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let mut reading = Reading::new(path, &text);
-        reading.fill_in_files(folder);
+        let mut reading = Reading::new(path, text);
+        reading.fill_in_files(folder, read);
+        let written = reading.written();
         let Some(mut settings) = reading.settings::<Settings>() else {
             return Err(Problems(reading.into_problems()));
         };
-        if settings.listen.https.is_empty() && settings.listen.http.is_empty() {
-            reading
-                .conflict("listen", "expected an address in https or http: nobody could come in");
+        for contradiction in agreement::contradictions(&settings) {
+            reading.conflict(&contradiction);
         }
-        if settings.listen.asks_in_vain() {
-            reading.conflict(
-                "listen",
-                "proxy_protocol needs trusted_proxies, or a Unix socket in http: nobody else is believed",
-            );
+        for site in &mut settings.sites {
+            site.take_paths_from(folder);
         }
-        if settings.internal.lacks_a_secret() {
-            reading.conflict(
-                "internal",
-                "needs a secret where it does not listen on loopback or a Unix socket",
-            );
-        }
+        let mut doubts = agreement::doubts(&settings);
         let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {
             for (place, (key, error)) in faults {
-                reading.fault("site", place, key, &error);
+                reading.conflict(&in_site(place, key, &error));
             }
             Sites::default()
         });
+        settings.take_paths_from(folder);
+        let certificates = settings.certificates(read).unwrap_or_else(|faults| {
+            for fault in &faults {
+                reading.conflict(&in_tls(fault));
+            }
+            None
+        });
+        if let Some(certificates) = &certificates {
+            doubts.extend(doubts_about(certificates, &sites));
+        }
+        let mut warnings: Vec<_> = doubts.iter().map(|doubt| reading.located(doubt)).collect();
+        warnings.sort_by_key(|warning| warning.line);
         let problems = reading.into_problems();
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
-        settings.take_paths_from(folder);
-        Ok(Self { settings, sites })
+        Ok(Self { settings, sites, certificates, warnings, written })
     }
 }
 
 impl Settings {
     fn take_paths_from(&mut self, folder: &Path) {
-        for path in [&mut self.tls.certificate, &mut self.tls.key, &mut self.guests.key_file] {
-            *path = folder.join(&*path);
-        }
+        self.tls.take_paths_from(folder);
+        self.guests.key_file = folder.join(&self.guests.key_file);
         for Checked(plain) in &mut self.listen.http {
             *plain = plain.clone().below(folder);
         }
@@ -151,6 +190,46 @@ impl Settings {
             *address = address.clone().below(folder);
         }
     }
+
+    fn certificates(&self, read: Read) -> Result<Option<Certificates>, Vec<Fault>> {
+        let needed = !self.listen.https.is_empty() || self.internal.is_https();
+        if !needed || self.tls.wants_development_certificate(read) {
+            return Ok(None);
+        }
+        Certificates::load(&self.tls.pairs(), read).map(Some)
+    }
+}
+
+fn in_site(place: usize, key: &str, error: &site::Error) -> Finding {
+    let dot = if key.is_empty() { "" } else { "." };
+    Finding { key: format!("site[{place}]{dot}{key}"), message: error.to_string() }
+}
+
+fn in_tls(Fault { pair, key, error }: &Fault) -> Finding {
+    Finding { key: key_of_pair(*pair, key), message: outbound::chain(error) }
+}
+
+fn key_of_pair(pair: usize, key: &str) -> String {
+    match pair.checked_sub(1) {
+        None => format!("tls.{key}"),
+        Some(place) => format!("tls.certificates[{place}].{key}"),
+    }
+}
+
+fn doubts_about(certificates: &Certificates, sites: &Sites) -> Vec<Finding> {
+    let spans = certificates.warnings(SystemTime::now()).into_iter();
+    let spans =
+        spans.map(|(pair, message)| Finding { key: key_of_pair(pair, "certificate"), message });
+    let hosts = sites.iter().enumerate().flat_map(|(place, site)| {
+        let strangers = site.hosts.iter().filter(|host| !certificates.are_for(host));
+        strangers.map(move |host| Finding {
+            key: format!("site[{place}].hosts"),
+            message: format!(
+                "no certificate is for {host}: browsers will warn of the one they are shown"
+            ),
+        })
+    });
+    spans.chain(hosts).collect()
 }
 
 impl Problems {

@@ -1,7 +1,7 @@
 //! TOML into settings, with every problem it has rather than the first.
 
 use std::borrow::Cow;
-use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
@@ -14,6 +14,11 @@ use toml::de::Deserializer;
 use toml::de::Error;
 
 use crate::config::Problem;
+use crate::config::agreement::Finding;
+use crate::config::shape::misshapen;
+use crate::config::wording::reworded;
+use crate::config::written::Written;
+use crate::file::Read;
 
 /// A file that is being read.
 pub(super) struct Reading<'a> {
@@ -28,15 +33,20 @@ impl<'a> Reading<'a> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut reading = Self { file, text, table, problems: Vec::new() };
         for error in errors {
-            reading.problem(error.span(), String::new(), error.message().to_owned());
+            let written = error.span().and_then(|span| text.get(span));
+            let message = match (error.message(), written) {
+                ("duplicate key", Some(key)) => format!("`{key}` stands further up already"),
+                (message, _) => message.to_owned(),
+            };
+            reading.problem(error.span(), String::new(), message);
         }
         reading
     }
 
     /// Puts the content of the file in the place of each `{ file = "path" }`, less its trailing newline.
-    pub(super) fn fill_in_files(&mut self, folder: &Path) {
+    pub(super) fn fill_in_files(&mut self, folder: &Path, read: Read) {
         let mut unread = Vec::new();
-        fill_in_table(self.table.get_mut(), folder, &mut unread);
+        fill_in_table(self.table.get_mut(), (folder, read), &mut unread);
         for (span, message) in unread {
             let key = key_at(self.table.get_ref(), &span).unwrap_or_default();
             remove_at(self.table.get_mut(), &span);
@@ -52,6 +62,10 @@ impl<'a> Reading<'a> {
         if self.problems.iter().any(|problem| problem.key.is_empty()) {
             return None;
         }
+        for (span, key, message) in misshapen(self.table.get_ref()) {
+            remove_at(self.table.get_mut(), &span);
+            self.problem(Some(span), key, message);
+        }
         // Each round takes one thing out, so there are no more rounds than bytes.
         for _ in 0..=self.text.len() {
             match T::deserialize(Deserializer::from(self.table.clone())) {
@@ -66,34 +80,37 @@ impl<'a> Reading<'a> {
         None
     }
 
-    /// Notes what does not fit together in the table `table`.
-    pub(super) fn conflict(&mut self, table: &str, message: &str) {
-        let place = self.table.get_ref().get_key_value(table).map(|(key, _)| key.span());
-        self.problem(place, table.to_owned(), message.to_owned());
+    /// Notes what does not fit together.
+    pub(super) fn conflict(&mut self, finding: &Finding) {
+        let problem = self.located(finding);
+        self.problems.push(problem);
     }
 
-    /// Notes what does not fit together, at the `place`th table of the array `array` and the `key` below it.
-    pub(super) fn fault(
-        &mut self,
-        array: &str,
-        place: usize,
-        key: &str,
-        error: &dyn std::fmt::Display,
-    ) {
-        let tables = self.table.get_ref().get(array).and_then(|tables| tables.get_ref().as_array());
-        let table = tables.and_then(|tables| tables.get(place));
-        let mut span = table.map(Spanned::span);
-        let mut inner = table.map(Spanned::get_ref);
-        for part in key.split('.').filter(|part| !part.is_empty()) {
-            let Some((found, value)) =
-                inner.and_then(DeValue::as_table).and_then(|table| table.get_key_value(part))
-            else {
+    /// What is told of a finding: with the line of its key, or of the innermost table that is there.
+    pub(super) fn located(&self, Finding { key, message }: &Finding) -> Problem {
+        let mut span = None;
+        let mut table = Some(self.table.get_ref());
+        for (name, place) in key.split('.').map(step) {
+            let Some((found, value)) = table.and_then(|table| table.get_key_value(name)) else {
                 break;
             };
-            (span, inner) = (Some(found.span()), Some(value.get_ref()));
+            let value = match value.get_ref().as_array() {
+                Some(values) => values.get(place).unwrap_or(value),
+                None => value,
+            };
+            // A table among several is where it begins; else the key is.
+            let is_one_of_several =
+                value.get_ref().is_table() && key.contains(&format!("{name}[{place}]"));
+            span = Some(if is_one_of_several { value.span() } else { found.span() });
+            table = value.get_ref().as_table();
         }
-        let key = if key.is_empty() { array.to_owned() } else { format!("{array}.{key}") };
-        self.problem(span, key, error.to_string());
+        let names: Vec<&str> = key.split('.').map(|part| step(part).0).collect();
+        self.problem_at(span, names.join("."), message.clone())
+    }
+
+    /// What the file says, for a comparison.
+    pub(super) fn written(&self) -> Written {
+        Written::of(self.table.get_ref())
     }
 
     /// All problems, in the order of the file.
@@ -108,42 +125,64 @@ impl<'a> Reading<'a> {
             return false;
         };
         let key = key_at(self.table.get_ref(), &span).unwrap_or_default();
-        // What is missing because it was taken out has been told already.
-        let told = error
-            .message()
-            .strip_prefix("missing field `")
-            .and_then(|rest| rest.strip_suffix('`'))
-            .is_some_and(|field| {
-                let missing =
-                    if key.is_empty() { field.to_owned() } else { format!("{key}.{field}") };
-                self.problems.iter().any(|problem| problem.key == missing)
-            });
+        let missing =
+            error.message().strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        let told = missing.is_some_and(|field| self.has_told_of(&key, field));
         if !told {
-            self.problem(Some(span.clone()), key, error.message().to_owned());
+            let value =
+                value_of(self.table.get_ref(), &span).and_then(|value| self.text.get(value));
+            let message = reworded(error.message(), &key, value);
+            self.problem(Some(span.clone()), key, message);
         }
         remove_at(self.table.get_mut(), &span)
     }
 
+    /// Whether a key is missing because it was taken out, or because another one was meant to be it.
+    fn has_told_of(&self, table: &str, field: &str) -> bool {
+        let key = if table.is_empty() { field.to_owned() } else { format!("{table}.{field}") };
+        let meant = format!("did you mean `{field}`?");
+        self.problems.iter().any(|problem| {
+            let within = problem.key.rsplit_once('.').map_or("", |(table, _)| table);
+            problem.key == key || within == table && problem.message.ends_with(&meant)
+        })
+    }
+
     fn problem(&mut self, span: Option<Range<usize>>, key: String, message: String) {
+        let problem = self.problem_at(span, key, message);
+        self.problems.push(problem);
+    }
+
+    fn problem_at(&self, span: Option<Range<usize>>, key: String, message: String) -> Problem {
         let before = span.and_then(|span| self.text.get(..span.start));
         let line = before.map(|before| before.matches('\n').count() + 1);
-        self.problems.push(Problem { file: PathBuf::from(self.file), line, key, message });
+        Problem { file: PathBuf::from(self.file), line, key, message }
     }
+}
+
+/// The name and the place in `site[1]`; the place is 0 where none is said.
+fn step(part: &str) -> (&str, usize) {
+    let Some((name, place)) = part.split_once('[') else { return (part, 0) };
+    (name, place.trim_end_matches(']').parse().unwrap_or(0))
 }
 
 type Unread = Vec<(Range<usize>, String)>;
 
-fn fill_in_table(table: &mut DeTable, folder: &Path, unread: &mut Unread) {
+fn fill_in_table(table: &mut DeTable, from: (&Path, Read), unread: &mut Unread) {
     for (_, value) in table.iter_mut() {
-        fill_in(value, folder, unread);
+        fill_in(value, from, unread);
     }
 }
 
-fn fill_in(value: &mut Spanned<DeValue>, folder: &Path, unread: &mut Unread) {
+fn fill_in(
+    value: &mut Spanned<DeValue>,
+    from @ (folder, read): (&Path, Read),
+    unread: &mut Unread,
+) {
     let span = value.span();
     if let Some(path) = named_file(value.get_ref()) {
         let path = folder.join(path);
-        match fs::read_to_string(&path) {
+        let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+        match read(&path).and_then(|content| String::from_utf8(content).map_err(not_text)) {
             Ok(content) => {
                 let content = content.strip_suffix('\n').unwrap_or(&content);
                 let content = content.strip_suffix('\r').unwrap_or(content);
@@ -154,8 +193,8 @@ fn fill_in(value: &mut Spanned<DeValue>, folder: &Path, unread: &mut Unread) {
         return;
     }
     match value.get_mut() {
-        DeValue::Table(table) => fill_in_table(table, folder, unread),
-        DeValue::Array(array) => array.iter_mut().for_each(|value| fill_in(value, folder, unread)),
+        DeValue::Table(table) => fill_in_table(table, from, unread),
+        DeValue::Array(array) => array.iter_mut().for_each(|value| fill_in(value, from, unread)),
         DeValue::String(_)
         | DeValue::Integer(_)
         | DeValue::Float(_)
@@ -195,6 +234,26 @@ fn below(value: &DeValue, span: &Range<usize>) -> Option<String> {
     let mut values = value.as_array()?.iter();
     values.find_map(|value| {
         if value.span() == *span { Some(String::new()) } else { below(value.get_ref(), span) }
+    })
+}
+
+/// Where the value stands whose key or which itself stands exactly there.
+fn value_of(table: &DeTable, span: &Range<usize>) -> Option<Range<usize>> {
+    table.iter().find_map(|(key, value)| {
+        if key.span() == *span || value.span() == *span {
+            return Some(value.span());
+        }
+        value_below(value.get_ref(), span)
+    })
+}
+
+fn value_below(value: &DeValue, span: &Range<usize>) -> Option<Range<usize>> {
+    if let Some(table) = value.as_table() {
+        return value_of(table, span);
+    }
+    let mut values = value.as_array()?.iter();
+    values.find_map(|value| {
+        if value.span() == *span { Some(value.span()) } else { value_below(value.get_ref(), span) }
     })
 }
 

@@ -1,6 +1,7 @@
 //! The shipped `proxy.toml` against the code.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write;
 
 use super::*;
@@ -20,11 +21,16 @@ fn uncommented() -> String {
         Some(_) | None => line,
     });
     let text = lines.collect::<Vec<_>>().join("\n");
+    let text = text.replace("{ file = \"jwt.pem\" }", &format!("'''{PUBLIC_KEY}'''"));
     // The files are not there; what is read from them is a text.
     ["ticket", "whois", "jwt", "internal"]
         .iter()
         .fold(text, |text, name| text.replace(&format!("{{ file = \"{name}.secret\" }}"), "\"x\""))
 }
+
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEALG77KHMUIYfUby2LpQoA3AJGbLud2FDASHYGI2exiuo=
+-----END PUBLIC KEY-----";
 
 fn keys(value: &toml::Value, within: &str, found: &mut BTreeSet<String>) {
     match value {
@@ -68,7 +74,11 @@ fn shipped_file_has_every_setting_and_no_other() {
 fn relative_paths_are_relative_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxy.toml");
-    fs::write(&path, "listen.http = ['unix:v.sock']\n[tls]\nkey = '/etc/key.pem'").unwrap();
+    fs::write(
+        &path,
+        "listen.https = []\nlisten.http = ['unix:v.sock']\n[tls]\nkey = '/etc/key.pem'",
+    )
+    .unwrap();
 
     let settings = Config::load(&path).unwrap().settings;
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
 use tokio::time::Instant;
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::debug;
 
 use crate::endpoint::Edge;
+use crate::metrics::Kind;
+use crate::origin;
 use crate::outbound;
 use crate::pass::Pass;
 use crate::protocol::jid::Domain;
@@ -18,8 +21,14 @@ use crate::protocol::jid::Localpart;
 use crate::protocol::login::Goal;
 use crate::protocol::welcome::Resumable;
 use crate::protocol::welcome::Who;
+use crate::session::owner::Claim;
+use crate::session::owner::Name;
+use crate::session::roll::Entrance;
+use crate::session::roll::Full;
+use crate::session::roll::Stay;
 use crate::site::Site;
 use crate::site::XmppDomain;
+use crate::site::page::Origin;
 use crate::upstream::login::Stream;
 use crate::upstream::login::Target;
 use crate::visitor;
@@ -27,11 +36,26 @@ use crate::visitor::Freshness;
 use crate::visitor::Seen;
 use crate::visitor::Visitor;
 
+/// Who asks to be let in, or comes back.
+#[derive(Clone, Debug)]
+pub struct Caller<'a> {
+    /// What came with the request.
+    pub headers: &'a HeaderMap,
+    /// Where the browser is.
+    pub address: IpAddr,
+    /// The page that sent the request, as far as it is known.
+    pub page: Option<Origin>,
+}
+
 /// A visitor who is signed in upstream.
 #[derive(Debug)]
 pub struct Admitted {
-    /// What the request says of who it is, and the cookie to be set.
-    pub seen: Seen,
+    /// What the request shows of who it is.
+    pub claim: Claim,
+    /// The cookie to be set.
+    pub set_cookie: Option<HeaderValue>,
+    /// The visitor's place among those who are here.
+    pub stay: Stay,
     /// Whom the browser may sign in as.
     pub who: Who,
     /// The domain that the edge has chosen.
@@ -45,12 +69,35 @@ pub struct Admitted {
 }
 
 /// Why a visitor is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum NotAdmitted {
-    /// The site denies it.
-    NotWelcome,
+    /// The site denies it; there is a place for somebody who is told so.
+    NotWelcome(Stay),
+    /// The visitor, or its address, has as much as one may.
+    Full(Full),
     /// Upstream or the site did not answer while the browser was held, or the edge goes down.
     Unavailable,
+}
+
+impl<'a> Caller<'a> {
+    /// Who sent a request with these headers to this host of a site.
+    #[must_use]
+    pub fn new(site: &Site, headers: &'a HeaderMap, host: Option<&str>, address: IpAddr) -> Self {
+        let page = origin::page(headers, site.address(host.unwrap_or_default()));
+        Self { headers, address, page }
+    }
+
+    /// What the request shows of who this is; by `seen`, if the site or our own cookie names anybody.
+    #[must_use]
+    pub fn claim(&self, edge: &Edge, site: &Site, seen: Option<&Seen>) -> Claim {
+        Claim {
+            site: site.name.clone(),
+            name: seen.map(|seen| Name::from(&seen.visitor)),
+            proven: seen.is_some_and(|seen| seen.proven),
+            page: self.page.clone(),
+            marks: edge.visitors.marks(site, self.headers),
+        }
+    }
 }
 
 /// Lets in who sent a request; tries again while `hold` lasts and the edge does not go down.
@@ -60,7 +107,7 @@ pub enum NotAdmitted {
 pub async fn admit(
     edge: &Edge,
     site: &Arc<Site>,
-    request: (&HeaderMap, IpAddr),
+    caller: &Caller<'_>,
     goal: &Goal,
     hold: Duration,
 ) -> Result<Admitted, NotAdmitted> {
@@ -68,7 +115,7 @@ pub async fn admit(
         // Who is signed in just as the edge goes down would only be sent away again.
         biased;
         () = edge.shutdown.cancelled() => Err(NotAdmitted::Unavailable),
-        admitted = let_in(edge, site, request, goal, hold) => admitted,
+        admitted = let_in(edge, site, caller, goal, hold) => admitted,
     }
 }
 
@@ -76,18 +123,31 @@ pub async fn admit(
 async fn let_in(
     edge: &Edge,
     site: &Arc<Site>,
-    (headers, address): (&HeaderMap, IpAddr),
+    caller: &Caller<'_>,
     goal: &Goal,
     hold: Duration,
 ) -> Result<Admitted, NotAdmitted> {
     let end = Instant::now() + hold;
-    let seen = recognise(edge, site, (headers, address), end).await?;
-    let (target, who, resumable) =
-        place(edge, site, &seen.visitor).ok_or(NotAdmitted::NotWelcome)?;
-    let signed_in =
-        edge.gate.sign_in(&target, goal, end.saturating_duration_since(Instant::now())).await;
+    let seen = recognise(edge, site, caller, end).await?;
+    let claim = caller.claim(edge, site, seen.as_ref());
+    let at_home =
+        seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller.address)?, seen)));
+    // Before anybody is signed in for it: those under way count, too.
+    let entrance = Entrance {
+        site: &site.name,
+        visitor: at_home.as_ref().map(|(_, seen)| &seen.visitor),
+        marks: &claim.marks,
+        address: caller.address,
+    };
+    let stay = edge.roll.enter(entrance).map_err(NotAdmitted::Full)?;
+    let Some(((target, who, resumable), seen)) = at_home else {
+        return Err(NotAdmitted::NotWelcome(stay));
+    };
+    let left = end.saturating_duration_since(Instant::now());
+    let signed_in = edge.gate.sign_in(&target, goal, left).await;
     let stream = signed_in.map_err(|error| {
-        warn!(
+        // The gate has told the log, once for all of an outage.
+        debug!(
             site = site.name,
             domain = target.domain.as_str(),
             error = outbound::chain(&error),
@@ -97,20 +157,21 @@ async fn let_in(
     })?;
     let name =
         target.expected.as_ref().map_or_else(|| seen.visitor.to_string(), ToString::to_string);
-    Ok(Admitted { seen, who, domain: target.domain, resumable, stream: Box::new(stream), name })
+    let (set_cookie, domain, stream) = (seen.set_cookie, target.domain, Box::new(stream));
+    Ok(Admitted { claim, set_cookie, stay, who, domain, resumable, stream, name })
 }
 
-/// Who sent the request; while the site cannot say, it is asked again.
+/// Who sent the request, none where nobody is welcome without a session; while the site cannot say, it is asked again.
 async fn recognise(
     edge: &Edge,
     site: &Arc<Site>,
-    (headers, address): (&HeaderMap, IpAddr),
+    Caller { headers, address, .. }: &Caller<'_>,
     end: Instant,
-) -> Result<Seen, NotAdmitted> {
+) -> Result<Option<Seen>, NotAdmitted> {
     loop {
-        match edge.visitors.of(site, headers, address, Freshness::NewSession).await {
-            Ok(seen) => return Ok(seen),
-            Err(visitor::Error::NotWelcome) => return Err(NotAdmitted::NotWelcome),
+        match edge.visitors.of(site, headers, *address, Freshness::NewSession).await {
+            Ok(seen) => return Ok(Some(seen)),
+            Err(visitor::Error::NotWelcome) => return Ok(None),
             Err(visitor::Error::Unavailable) if Instant::now() + PAUSE < end => sleep(PAUSE).await,
             Err(visitor::Error::Unavailable) => return Err(NotAdmitted::Unavailable),
         }
@@ -118,23 +179,35 @@ async fn recognise(
 }
 
 /// Where a visitor is signed in, and as whom; none where the site has no place for such.
-fn place(edge: &Edge, site: &Site, visitor: &Visitor) -> Option<(Target, Who, Resumable)> {
+fn place(
+    edge: &Edge,
+    site: &Site,
+    visitor: &Visitor,
+    address: IpAddr,
+) -> Option<(Target, Who, Resumable)> {
     match visitor {
         Visitor::Member(member) => {
             let home = site.registered.as_ref()?;
-            let (target, resumable) = target(edge, home, &member.localpart);
+            let (target, resumable) =
+                target(edge, home, &member.localpart, (Kind::Member, address));
             let jid = Jid::bare(member.localpart.clone(), home.domain.clone());
             Some((target, Who::Member(jid), resumable))
         }
         Visitor::Guest(guest) => {
             let home = site.guests.as_ref()?;
-            let (target, resumable) = target(edge, home, &guest.localpart()?);
+            let (target, resumable) =
+                target(edge, home, &guest.localpart()?, (Kind::Guest, address));
             Some((target, Who::Guest(home.domain.clone()), resumable))
         }
     }
 }
 
-fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Resumable) {
+fn target(
+    edge: &Edge,
+    home: &XmppDomain,
+    localpart: &Localpart,
+    (kind, visitor): (Kind, IpAddr),
+) -> (Target, Resumable) {
     let pass = Pass::new(home, localpart.clone(), &edge.tickets);
     let (expected, resumable) = match &pass {
         Pass::Ticket { .. } => {
@@ -143,10 +216,8 @@ fn target(edge: &Edge, home: &XmppDomain, localpart: &Localpart) -> (Target, Res
         // A new anonymous login is a new JID, so there is nothing to come back to.
         Pass::Anonymous => (None, Resumable::No),
     };
-    (
-        Target { address: home.upstream.clone(), domain: home.domain.clone(), pass, expected },
-        resumable,
-    )
+    let (upstream, domain) = (home.upstream.clone(), home.domain.clone());
+    (Target { upstream, domain, pass, expected, kind, visitor }, resumable)
 }
 
 /// Between two questions to a site that cannot say who a visitor is.

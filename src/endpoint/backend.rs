@@ -1,10 +1,14 @@
 //! The rest of the site: every URL that is not ours goes to its own web server, streamed both ways.
 
+mod outgoing;
+mod pace;
+mod page;
 mod upgrade;
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
@@ -17,21 +21,24 @@ use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
-use hyper::Uri;
 use hyper::Version;
 use hyper::body;
 use hyper::body::Frame;
 use hyper::body::SizeHint;
 use hyper::header;
-use hyper::header::HeaderName;
-use hyper::header::HeaderValue;
 use serde::Deserialize;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::endpoint;
 use crate::endpoint::Body;
 use crate::endpoint::Refusal;
+use crate::endpoint::backend::outgoing::outgoing;
+use crate::endpoint::backend::outgoing::remove_hop_by_hop;
+use crate::endpoint::backend::outgoing::repetition;
+use crate::endpoint::backend::pace::Paced;
+use crate::endpoint::backend::pace::Upload;
 use crate::endpoint::backend::upgrade::Wanted;
 use crate::outbound;
 use crate::outbound::Client;
@@ -44,14 +51,18 @@ use crate::visitor::cookies;
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How long a request may take until its answer begins, an upload included.
+    /// How long a web server may take for its answer to begin, from the last that it has read of the request.
     #[serde(with = "humantime_serde")]
     pub answer: Duration,
+    /// How long a web server may pause in an answer, and both sides of the site's own WebSockets may be silent. Longer
+    /// than events are apart that a page waits for: browsers ask again for a stream of events, but not for a download.
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { answer: Duration::from_secs(300) }
+        Self { answer: Duration::from_secs(300), idle: Duration::from_secs(3600) }
     }
 }
 
@@ -80,15 +91,17 @@ impl Backend {
 
     /// Brings a request to the site's own web server, and the answer back as soon as its head is there.
     ///
-    /// `address` and `https` tell the server where the browser is; what the request says of that itself is dropped.
+    /// `address` and `https` tell the server where the browser is; what the request says of that itself is dropped. A
+    /// person gets a page where there is no answer.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] without a server, [`Refusal::BadGateway`] where it cannot be reached, and
-    /// [`Refusal::GatewayTimeout`] where it is silent.
+    /// [`Refusal::NotFound`] without a server, [`Refusal::BadRequest`] where the request is none or its upload does not
+    /// go on; for programs [`Refusal::BadGateway`] where the server cannot be reached, and [`Refusal::GatewayTimeout`]
+    /// where it is silent.
     pub async fn answer<B>(
         &self,
         site: &Arc<Site>,
-        mut request: Request<B>,
+        request: Request<B>,
         address: IpAddr,
         https: bool,
     ) -> Result<Response<Body>, Refusal>
@@ -96,6 +109,23 @@ impl Backend {
         B: body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        let for_people = page::is_wanted(request.headers());
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        match self.bring(site, request, address, https).await {
+            Err(refusal @ (Refusal::BadGateway | Refusal::GatewayTimeout)) if for_people => {
+                Ok(page::page(refusal.status()))
+            }
+            answered => answered,
+        }
+    }
+
+    async fn bring(
+        &self,
+        site: &Arc<Site>,
+        mut request: Request<Body>,
+        address: IpAddr,
+        https: bool,
+    ) -> Result<Response<Body>, Refusal> {
         let Some(backend) = &site.backend else { return Err(Refusal::NotFound) };
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
         let cookies = cookie_fields(request.headers());
@@ -114,11 +144,13 @@ impl Backend {
         if wanted.is_some() {
             Wanted::dress(request.headers_mut());
         }
-        let mut response = self.send(request, site, &path).await?;
+        let mut response =
+            self.send(request).await.map_err(|error| error.refusal(&site.name, &path))?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches {
             let wanted = wanted.ok_or(Refusal::BadGateway)?;
-            wanted.join(&mut response, &self.tasks, self.shutdown.clone())?;
+            let shutdown = self.shutdown.clone();
+            wanted.join(&mut response, &self.tasks, self.settings.idle, shutdown)?;
         }
         let (mut head, body) = response.into_parts();
         remove_hop_by_hop(&mut head.headers);
@@ -128,6 +160,7 @@ impl Backend {
         // What the browser speaks with us is not what we speak with the server.
         head.version = Version::default();
         let body = body.map_err(Into::into).boxed_unsync();
+        let body = Paced::new(body, self.settings.idle).boxed_unsync();
         let sets = cookies::are_set(&head.headers, site.cookies());
         let Some(doubt) = changing.or_else(|| sets.then(|| doubt(cookies))) else {
             return Ok(Response::from_parts(head, body));
@@ -136,94 +169,62 @@ impl Backend {
         Ok(Response::from_parts(head, Doubtful { body, _doubt: doubt }.boxed_unsync()))
     }
 
-    async fn send(
-        &self,
-        request: Request<Body>,
-        site: &Site,
-        path: &str,
-    ) -> Result<Response<body::Incoming>, Refusal> {
-        match tokio::time::timeout(self.settings.answer, self.client.send(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => {
-                let error = outbound::chain(&error);
-                tracing::warn!(
-                    site = site.name,
-                    path,
-                    error,
-                    "the site's own web server cannot be reached"
-                );
-                Err(Refusal::BadGateway)
+    /// Sends a request; once more where the connection was one that the server no longer wanted.
+    async fn send(&self, request: Request<Body>) -> Result<Response<body::Incoming>, Error> {
+        let repetition = repetition(&request);
+        match (self.send_once(request).await, repetition) {
+            (Err(Error::Request(error)), Some(request)) if error.is_hangup() => {
+                self.send_once(request).await
             }
-            Err(_) => {
-                tracing::warn!(site = site.name, path, "the site's own web server does not answer");
-                Err(Refusal::GatewayTimeout)
+            (answered, _) => answered,
+        }
+    }
+
+    async fn send_once(&self, request: Request<Body>) -> Result<Response<body::Incoming>, Error> {
+        let (head, body) = request.into_parts();
+        let (upload, turn) = Upload::new(body);
+        let mut sending = pin!(self.client.send(Request::from_parts(head, upload.boxed_unsync())));
+        loop {
+            // While the browser uploads it is not the server that is waited for.
+            let due = turn.since().unwrap_or_else(Instant::now) + self.settings.answer;
+            match timeout_at(due, sending.as_mut()).await {
+                Ok(answered) => return answered.map_err(Error::Request),
+                Err(_) if turn.since().is_some_and(|since| since + self.settings.answer <= due) => {
+                    return Err(Error::Silent);
+                }
+                Err(_) => {}
             }
         }
     }
 }
 
-/// The request as the site's own web server gets it; nothing if it has no path or its host is no text.
-fn outgoing<B>(
-    request: Request<B>,
-    backend: &Uri,
-    address: IpAddr,
-    https: bool,
-) -> Option<Request<Body>>
-where
-    B: body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    let host = HeaderValue::from_str(endpoint::host(&request)?).ok()?;
-    let (mut head, body) = request.into_parts();
-    head.uri = Uri::builder()
-        .scheme(backend.scheme()?.clone())
-        .authority(backend.authority()?.clone())
-        .path_and_query(head.uri.path_and_query()?.clone())
-        .build()
-        .ok()?;
-    head.version = Version::HTTP_11;
-    // hyper waits for the browser's "continue" itself.
-    head.headers.remove(header::EXPECT);
-    remove_hop_by_hop(&mut head.headers);
-    remove_hearsay(&mut head.headers);
-    // hyper writes what holds for the body, but leaves a POST without one without a length; some servers then say 411.
-    let length =
-        body.size_hint().exact().filter(|_| head.headers.contains_key(header::CONTENT_LENGTH));
-    head.headers.remove(header::CONTENT_LENGTH);
-    if let Some(length) = length {
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    let proto = if https { "https" } else { "http" };
-    head.headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&address.to_string()).ok()?);
-    head.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    head.headers.insert(X_FORWARDED_HOST, host.clone());
-    head.headers.insert(header::HOST, host);
-    Some(Request::from_parts(head, body.map_err(Into::into).boxed_unsync()))
+/// Why a web server has not answered.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Request(outbound::Error),
+    #[error("silence")]
+    Silent,
 }
 
-/// Removes what is for one connection only (RFC 9110 §7.6.1).
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let listed = headers.get_all(header::CONNECTION).iter().filter_map(|field| field.to_str().ok());
-    let listed: Vec<HeaderName> = listed
-        .flat_map(|field| field.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in listed.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-}
-
-/// Removes what a browser says about where it is and what it asks for: only we and the proxies before us know.
-fn remove_hearsay(headers: &mut HeaderMap) {
-    let is_hearsay = |name: &HeaderName| {
-        // CGI has one name for all of these: HTTP_X_REAL_IP is X-Real-IP and X_Real_IP (RFC 3875 §4.1.18).
-        let name = name.as_str().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-        name.starts_with("x-forwarded-") || HEARSAY.contains(&name.as_str())
-    };
-    let hearsay: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hearsay(name)).cloned().collect();
-    for name in hearsay {
-        headers.remove(name);
+impl Error {
+    /// What the browser is told; the log is told more.
+    fn refusal(&self, site: &str, path: &str) -> Refusal {
+        let error = outbound::chain(self);
+        match self {
+            Self::Request(outbound) if outbound.is_of_the_body() => {
+                tracing::debug!(site, path, error, "an upload did not come to its end");
+                Refusal::BadRequest("the upload did not come to its end")
+            }
+            Self::Request(_) => {
+                tracing::warn!(site, path, error, "the site's own web server cannot be reached");
+                Refusal::BadGateway
+            }
+            Self::Silent => {
+                tracing::warn!(site, path, "the site's own web server does not answer");
+                Refusal::GatewayTimeout
+            }
+        }
     }
 }
 
@@ -276,37 +277,6 @@ impl body::Body for Doubtful {
         self.body.size_hint()
     }
 }
-
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    // With an upgrade to h2c alone, which never goes on (RFC 7540 §3.2.1).
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// Beside `X-Forwarded-…`: addresses that some proxy writes, URLs that some framework believes, and `Proxy`, which CGI
-/// turns into the `HTTP_PROXY` that programs send their own requests through.
-const HEARSAY: [&str; 8] = [
-    "forwarded",
-    "proxy",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-original-url",
-    "x-real-ip",
-    "x-rewrite-url",
-];
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 #[cfg(test)]
 mod tests;

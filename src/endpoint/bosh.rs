@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -11,24 +10,24 @@ use http_body_util::Limited;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
-use hyper::header::HeaderMap;
 use hyper::header::HeaderValue;
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::endpoint::Body as HttpBody;
+use crate::endpoint::Departed;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::admission::Admitted;
+use crate::endpoint::admission::Caller;
 use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::admission::admit;
+use crate::endpoint::host;
 use crate::endpoint::own_domain;
 use crate::endpoint::whole;
-use crate::origin;
-use crate::origin::Allowed;
+use crate::metrics::Bound;
 use crate::protocol::bosh::answer;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::condition::Condition;
@@ -37,54 +36,30 @@ use crate::protocol::welcome::Who;
 use crate::protocol::xml::check::Limits;
 use crate::session::Subject;
 use crate::session::bosh::Hall;
-use crate::session::registry::Owner;
+use crate::session::bosh::Mailbox;
+use crate::session::owner::Claim;
+use crate::session::registry::Found;
 use crate::site::Site;
 use crate::visitor;
 use crate::visitor::Freshness;
-use crate::visitor::Visitors;
 
 /// Answers a request to `/http-bind`, which may be held for a minute.
 ///
 /// Dropping this tells the session that the browser no longer waits.
 ///
 /// # Errors
-/// A [`Refusal`] for a foreign origin or another method; everything else is told in XML, or by a dressed 503.
+/// A [`Refusal`] for another method, and while the edge cannot serve; everything else is told in XML.
 pub async fn answer(
     edge: &Edge,
     site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<HttpBody>, Refusal> {
-    let allowed = allow(site, request.headers(), address)?;
-    if request.method() == Method::OPTIONS {
-        return Ok(preflight(&allowed));
+    if request.method() == Method::POST {
+        posted(edge, site, request, address).await
+    } else {
+        Err(Refusal::Method("POST, OPTIONS"))
     }
-    if request.method() != Method::POST {
-        return Err(Refusal::Method("POST, OPTIONS"));
-    }
-    let answered = posted(edge, site, request, address).await;
-    let mut response = answered.unwrap_or_else(Refusal::response);
-    allowed.dress(response.headers_mut());
-    Ok(response)
-}
-
-/// Whether the request may speak for a visitor of the site.
-///
-/// # Errors
-/// [`Refusal::ForeignOrigin`]
-pub(super) fn allow(site: &Site, headers: &HeaderMap, address: IpAddr) -> Result<Allowed, Refusal> {
-    origin::check(headers, site, Visitors::uses_cookie(site, headers)).map_err(|refused| {
-        debug!(site = site.name, %address, %refused, "request refused");
-        Refusal::ForeignOrigin
-    })
-}
-
-/// The answer to `OPTIONS`.
-pub(super) fn preflight(allowed: &Allowed) -> Response<HttpBody> {
-    let mut response = Response::new(whole(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    allowed.dress_preflight(response.headers_mut());
-    response
 }
 
 async fn posted(
@@ -93,25 +68,28 @@ async fn posted(
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<HttpBody>, Refusal> {
+    let host = host(&request).map(ToOwned::to_owned);
     let (head, incoming) = request.into_parts();
-    let limit = usize::try_from(edge.bosh.settings().body.as_u64()).unwrap_or(usize::MAX);
-    let Some(text) = read(incoming, limit).await? else {
+    let Some(text) = read(edge, incoming).await? else {
         return Ok(xml(answer::terminate(Some(Condition::PolicyViolation))));
     };
     let body = match Body::parse(&text, &Limits::default()) {
         Ok(body) => body,
         Err(error) => {
+            let address = edge.addresses.logged(address);
             debug!(site = site.name, %address, %error, "no body of BOSH");
             return Ok(xml(answer::terminate(Some(Condition::BadRequest))));
         }
     };
     // It has been taken apart; a held request keeps nothing of it.
     drop(text);
+    let caller = Caller::new(site, &head.headers, host.as_deref(), address);
     match body.sid.clone() {
-        Some(sid) => known(edge, site, (&head.headers, address), &sid, body).await,
+        Some(sid) => known(edge, site, &caller, (&sid, body)).await,
+        None if head.extensions.get::<Departed>().is_some() => Err(Refusal::NoSite),
         // Nobody is signed in for what would end its session at once.
         None if body.payload.is_err() => Ok(xml(answer::terminate(Some(Condition::BadRequest)))),
-        None => new(edge, site, (&head.headers, address), body).await,
+        None => new(edge, site, &caller, body).await,
     }
 }
 
@@ -119,24 +97,73 @@ async fn posted(
 async fn known(
     edge: &Edge,
     site: &Arc<Site>,
-    (headers, address): (&HeaderMap, IpAddr),
-    sid: &str,
-    body: Body,
+    caller: &Caller<'_>,
+    (sid, body): (&str, Body),
 ) -> Result<Response<HttpBody>, Refusal> {
-    let who = match edge.visitors.of(site, headers, address, Freshness::KnownSession).await {
-        Ok(seen) => {
-            Owner { site: site.name.clone(), visitor: Some(seen.visitor), proven: seen.proven }
-        }
-        Err(visitor::Error::NotWelcome) => nobody(site),
-        // Strophe repeats the request on a 503, and the session is still there.
-        Err(visitor::Error::Unavailable) => return Err(Refusal::Unavailable),
+    let mailbox = mailbox(edge, site, caller, sid).await?;
+    let Some(mailbox) = mailbox else {
+        // So also for a session that is there: who guesses is not to learn of it.
+        let heard = edge.shutdown.is_cancelled() || edge.bosh.may_miss(caller.address);
+        return if heard { over(edge) } else { Err(Refusal::TooMany) };
     };
-    match edge.bosh.post(sid, &who, body).await {
+    match edge.bosh.post(mailbox, body).await {
         Some(answer) => Ok(xml(answer)),
-        // Told of the end, Converse.js asks `/prebind` at once and, where nobody listens just then, never again. A 503 makes it
-        // repeat the request until the next edge is there, which knows no such session.
-        None if edge.shutdown.is_cancelled() => Err(Refusal::Unavailable),
-        None => Ok(xml(answer::terminate(Some(Condition::ItemNotFound)))),
+        None => over(edge),
+    }
+}
+
+/// What is said where there is no session, or none any more.
+///
+/// Told of the end while the edge goes down, Converse.js asks `/prebind` at once and, where nobody listens just then, never
+/// again. A 503 makes Strophe repeat the request until the next edge is there, which knows no such session.
+fn over(edge: &Edge) -> Result<Response<HttpBody>, Refusal> {
+    if edge.shutdown.is_cancelled() {
+        return Err(Refusal::Unavailable);
+    }
+    Ok(xml(answer::terminate(Some(Condition::ItemNotFound))))
+}
+
+/// Where requests of the session go, if it is the visitor's.
+async fn mailbox(
+    edge: &Edge,
+    site: &Arc<Site>,
+    caller: &Caller<'_>,
+    sid: &str,
+) -> Result<Option<Mailbox>, Refusal> {
+    if !edge.bosh.knows(sid) {
+        return Ok(None);
+    }
+    let claim = claim_of(edge, site, caller, Freshness::KnownSession).await?;
+    match edge.bosh.find(sid, &claim) {
+        Found::Mailbox(mailbox) => return Ok(Some(mailbox)),
+        Found::Nothing => return Ok(None),
+        // What the site said a while ago ends nobody's session.
+        Found::Outlived(_) => {}
+    }
+    let claim = claim_of(edge, site, caller, Freshness::NewSession).await?;
+    Ok(match edge.bosh.find(sid, &claim) {
+        Found::Mailbox(mailbox) => Some(mailbox),
+        Found::Nothing => None,
+        Found::Outlived(revoked) => {
+            revoked.cancel();
+            edge.roll.recognise(&claim.site, claim.name.as_ref(), &claim.marks);
+            None
+        }
+    })
+}
+
+/// What the request shows of who sent it.
+async fn claim_of(
+    edge: &Edge,
+    site: &Arc<Site>,
+    caller: &Caller<'_>,
+    freshness: Freshness,
+) -> Result<Claim, Refusal> {
+    match edge.visitors.of(site, caller.headers, caller.address, freshness).await {
+        Ok(seen) => Ok(caller.claim(edge, site, Some(&seen))),
+        Err(visitor::Error::NotWelcome) => Ok(caller.claim(edge, site, None)),
+        // Strophe repeats the request on a 503, and the session is still there.
+        Err(visitor::Error::Unavailable) => Err(Refusal::Unavailable),
     }
 }
 
@@ -144,31 +171,26 @@ async fn known(
 async fn new(
     edge: &Edge,
     site: &Arc<Site>,
-    (headers, address): (&HeaderMap, IpAddr),
+    caller: &Caller<'_>,
     body: Body,
 ) -> Result<Response<HttpBody>, Refusal> {
-    // Who shows no cookie is a guest, if anybody.
-    let guest = (!Visitors::uses_cookie(site, headers)).then_some(address);
-    edge.bosh.check_room(guest)?;
+    edge.bosh.check_room()?;
     let hold = edge.gate.settings().hold;
+    let address = edge.addresses.logged(caller.address);
     let subject = |visitor| Subject { site: site.name.clone(), visitor, address };
-    let (owner, hall, subject, cookie) =
-        match admit(edge, site, (headers, address), &Goal::Features, hold).await {
-            Ok(Admitted { seen, who, domain, stream, name, .. }) => {
-                let owner = Owner {
-                    site: site.name.clone(),
-                    visitor: Some(seen.visitor),
-                    proven: seen.proven,
-                };
-                (owner, Hall { who, domain, stream: Some(*stream) }, subject(name), seen.set_cookie)
+    let (reserved, hall, subject, cookie) =
+        match admit(edge, site, caller, &Goal::Features, hold).await {
+            Ok(Admitted { claim, set_cookie, stay, who, domain, stream, name, .. }) => {
+                let hall = Hall { who, domain, stream: Some(*stream) };
+                (edge.bosh.reserve(claim, stay)?, hall, subject(name), set_cookie)
             }
-            Err(NotAdmitted::NotWelcome) => {
+            Err(NotAdmitted::NotWelcome(stay)) => {
+                let claim = caller.claim(edge, site, None);
                 let hall = Hall { who: Who::Nobody, domain: own_domain(site)?, stream: None };
-                (nobody(site), hall, subject("nobody".to_owned()), None)
+                (edge.bosh.reserve(claim, stay)?, hall, subject("nobody".to_owned()), None)
             }
-            Err(NotAdmitted::Unavailable) => return Err(Refusal::Unavailable),
+            Err(refused) => return Err(refused.into()),
         };
-    let reserved = edge.bosh.reserve(owner, address)?;
     let answered =
         edge.bosh.begin(reserved, hall, body, subject).await.ok_or(Refusal::Unavailable)?;
     let mut response = xml(answered);
@@ -178,19 +200,21 @@ async fn new(
     Ok(response)
 }
 
-/// The owner of a session whose browser is told that it may not enter.
-fn nobody(site: &Site) -> Owner {
-    Owner { site: site.name.clone(), visitor: None, proven: false }
-}
-
-/// The whole body of a request; none where it is larger than `limit`.
-async fn read(incoming: Incoming, limit: usize) -> Result<Option<Bytes>, Refusal> {
-    let read = timeout(READ, Limited::new(incoming, limit).collect());
-    match read.await {
+/// The whole body of a request; none where it is larger than it may be.
+async fn read(edge: &Edge, incoming: Incoming) -> Result<Option<Bytes>, Refusal> {
+    let bounds = edge.bosh.settings();
+    let limit = usize::try_from(bounds.body.as_u64()).unwrap_or(usize::MAX);
+    match timeout(bounds.body_time, Limited::new(incoming, limit).collect()).await {
         Ok(Ok(body)) => Ok(Some(body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Ok(None),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            edge.metrics.reached(Bound::Body);
+            Ok(None)
+        }
         Ok(Err(_)) => Err(Refusal::BadRequest("the request broke off")),
-        Err(_) => Err(Refusal::BadRequest("the request took too long")),
+        Err(_) => {
+            edge.metrics.reached(Bound::BodyTime);
+            Err(Refusal::Late)
+        }
     }
 }
 
@@ -204,6 +228,3 @@ fn xml(body: Bytes) -> Response<HttpBody> {
 
 /// Where BOSH is spoken.
 pub const PATH: &str = "/http-bind";
-
-/// How long a request may take to arrive.
-const READ: Duration = Duration::from_secs(30);

@@ -1,4 +1,5 @@
-//! What monitoring and administrators ask, on a listener of its own: `/metrics`, `/health`, `/ready`.
+//! What monitoring and administrators ask, on a listener of its own: `/metrics`, `/health`, `/ready`, and what a site
+//! tells: `/sessions/revoke`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderMap;
 use hyper::header::HeaderValue;
@@ -19,6 +21,7 @@ use tokio::time::timeout;
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
+use crate::endpoint::revoke;
 use crate::endpoint::text;
 use crate::secret::Secret;
 use crate::site::Site;
@@ -47,7 +50,7 @@ impl Internal {
     }
 
     /// Answers a request; 401 without the secret.
-    pub async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         // No page of a browser on this machine has business here, whatever name it found for it.
         if request.headers().contains_key(header::ORIGIN) {
             return Refusal::ForeignOrigin.response();
@@ -56,14 +59,17 @@ impl Internal {
             return unauthorized();
         }
         match request.uri().path() {
-            METRICS => get(request).map_or_else(Refusal::response, |()| self.metrics()),
+            METRICS => get(&request).map_or_else(Refusal::response, |()| self.metrics()),
             HEALTH => {
-                get(request).map_or_else(Refusal::response, |()| text(StatusCode::OK, "ok\n"))
+                get(&request).map_or_else(Refusal::response, |()| text(StatusCode::OK, "ok\n"))
             }
-            READY => match get(request) {
+            READY => match get(&request) {
                 Ok(()) => self.ready().await,
                 Err(refusal) => refusal.response(),
             },
+            revoke::PATH => {
+                revoke::answer(&self.edge, request).await.unwrap_or_else(Refusal::response)
+            }
             _ => Refusal::NotFound.response(),
         }
     }
@@ -106,8 +112,8 @@ impl Internal {
         if let Some(looked) = looked.as_ref().filter(|looked| looked.at.elapsed() < FRESH) {
             return looked.missing.clone();
         }
-        let sites = self.edge.sites.iter();
-        let servers: BTreeSet<String> = sites.flat_map(|site| servers(site)).collect();
+        let sites = self.edge.sites.now();
+        let servers: BTreeSet<String> = sites.iter().flat_map(|site| servers(site)).collect();
         let mut dials = JoinSet::new();
         for server in servers {
             dials.spawn(async move {
@@ -124,7 +130,7 @@ impl Internal {
 
 fn servers(site: &Site) -> impl Iterator<Item = String> {
     let homes = site.registered.iter().chain(&site.guests);
-    homes.map(|home| home.upstream.clone())
+    homes.map(|home| home.upstream.address.clone())
 }
 
 fn get<B>(request: &Request<B>) -> Result<(), Refusal> {

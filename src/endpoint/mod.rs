@@ -6,6 +6,7 @@ pub mod bosh;
 pub mod host_meta;
 pub mod internal;
 pub mod prebind;
+pub mod revoke;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -24,15 +25,19 @@ use hyper::http::uri::Authority;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::Addresses;
+use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::backend::Backend;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
 use crate::session;
 use crate::session::registry;
+use crate::session::roll::Roll;
 use crate::site::Site;
 use crate::site::Sites;
-use crate::upstream::login::Gate;
+use crate::upstream::gate::Gate;
 use crate::visitor::Visitors;
 
 /// The body of an answer: whole or streamed.
@@ -44,7 +49,7 @@ pub struct Edge {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The websites.
-    pub sites: Sites,
+    pub sites: Live<Sites>,
     /// What tells their visitors apart.
     pub visitors: Arc<Visitors>,
     /// The way to the sites' own web servers.
@@ -53,6 +58,10 @@ pub struct Edge {
     pub gate: Gate,
     /// How tickets are made.
     pub tickets: ticket::Settings,
+    /// Who is here.
+    pub roll: Arc<Roll>,
+    /// What the log says of browsers' addresses.
+    pub addresses: Addresses,
     /// The bounds of WebSocket sessions.
     pub websocket: Arc<session::websocket::Settings>,
     /// The BOSH sessions.
@@ -64,6 +73,10 @@ pub struct Edge {
     /// Cancelled when the edge goes down.
     pub shutdown: CancellationToken,
 }
+
+/// Marks a request for a site that is no more: what is under way goes on, and nothing new begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Departed;
 
 /// A request that is refused with a status; the browser is told no more than it may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,9 +102,15 @@ pub enum Refusal {
     /// 421: no site of ours has this host name.
     #[error("no site has this host name")]
     NoSite,
-    /// 429: this address has taken its share.
-    #[error("too many sessions from this address")]
+    /// 429: this visitor, or this address, has taken its share.
+    #[error("too many, come back in a while")]
     TooMany,
+    /// 408: the request takes too long to arrive.
+    #[error("the request took too long")]
+    Late,
+    /// 431: more cookies than the bound (RFC 6585 §5).
+    #[error("too many cookies, or too large: delete those of this site")]
+    Cookies,
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
@@ -118,6 +137,8 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -137,6 +158,8 @@ impl Refusal {
             Self::TooLarge => "too_large",
             Self::NoSite => "no_site",
             Self::TooMany => "too_many",
+            Self::Late => "late",
+            Self::Cookies => "cookies",
             Self::UpgradeRequired => "upgrade_required",
             Self::BadGateway => "bad_gateway",
             Self::Unavailable => "unavailable",
@@ -156,13 +179,16 @@ impl Refusal {
                 set(headers, header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Unavailable => set(headers, header::RETRY_AFTER, HeaderValue::from_static("3")),
+            // Another origin is told something else, and a cache between must know.
+            Self::ForeignOrigin => set(headers, header::VARY, HeaderValue::from_static("Origin")),
             Self::BadRequest(_)
-            | Self::ForeignOrigin
             | Self::NotWelcome
             | Self::NotFound
             | Self::TooLarge
             | Self::NoSite
             | Self::TooMany
+            | Self::Late
+            | Self::Cookies
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }
@@ -173,8 +199,17 @@ impl Refusal {
 impl From<registry::Error> for Refusal {
     fn from(error: registry::Error) -> Self {
         match error {
-            registry::Error::TooManyGuests(_) => Self::TooMany,
             registry::Error::Full(_) | registry::Error::Random => Self::Unavailable,
+        }
+    }
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::NotWelcome(_) => Self::NotWelcome,
+            NotAdmitted::Full(_) => Self::TooMany,
+            NotAdmitted::Unavailable => Self::Unavailable,
         }
     }
 }

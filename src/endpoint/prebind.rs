@@ -10,7 +10,6 @@ use hyper::Request;
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header;
-use hyper::header::HeaderMap;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 use serde::Serialize;
@@ -19,16 +18,13 @@ use crate::endpoint::Body;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::admission::Admitted;
-use crate::endpoint::admission::NotAdmitted;
+use crate::endpoint::admission::Caller;
 use crate::endpoint::admission::admit;
-use crate::endpoint::bosh::allow;
-use crate::endpoint::bosh::preflight;
+use crate::endpoint::host;
 use crate::endpoint::whole;
 use crate::protocol::login::Goal;
 use crate::session::Subject;
-use crate::session::registry::Owner;
 use crate::site::Site;
-use crate::visitor::Visitors;
 
 /// `[prebind]` of proxy.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -59,45 +55,34 @@ struct Prebound {
 /// Answers `GET` and `POST` of `/prebind`.
 ///
 /// # Errors
-/// A [`Refusal`] for a foreign origin or another method; what comes later is dressed for the page.
+/// A [`Refusal`] for another method, for who may not enter, and while the edge cannot serve.
 pub async fn answer(
     edge: &Edge,
     site: &Arc<Site>,
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
-    let allowed = allow(site, request.headers(), address)?;
-    if request.method() == Method::OPTIONS {
-        return Ok(preflight(&allowed));
+    if request.method() == Method::GET || request.method() == Method::POST {
+        let caller = Caller::new(site, request.headers(), host(&request), address);
+        prebind(edge, site, &caller).await
+    } else {
+        Err(Refusal::Method("GET, POST, OPTIONS"))
     }
-    if request.method() != Method::GET && request.method() != Method::POST {
-        return Err(Refusal::Method("GET, POST, OPTIONS"));
-    }
-    let prebound = prebind(edge, site, request.headers(), address).await;
-    let mut response = prebound.unwrap_or_else(Refusal::response);
-    allowed.dress(response.headers_mut());
-    Ok(response)
 }
 
 async fn prebind(
     edge: &Edge,
     site: &Arc<Site>,
-    headers: &HeaderMap,
-    address: IpAddr,
+    caller: &Caller<'_>,
 ) -> Result<Response<Body>, Refusal> {
-    // Who shows no cookie is a guest, if anybody.
-    let guest = (!Visitors::uses_cookie(site, headers)).then_some(address);
-    edge.bosh.check_room(guest)?;
+    edge.bosh.check_room()?;
     let goal = Goal::Bind { resource: fresh_resource()? };
-    let admitted = admit(edge, site, (headers, address), &goal, edge.prebind.hold).await;
-    let Admitted { seen, mut stream, .. } = admitted.map_err(|refused| match refused {
-        NotAdmitted::NotWelcome => Refusal::NotWelcome,
-        NotAdmitted::Unavailable => Refusal::Unavailable,
-    })?;
+    let admitted = admit(edge, site, caller, &goal, edge.prebind.hold).await?;
+    let Admitted { claim, set_cookie, stay, mut stream, .. } = admitted;
     let jid = stream.jid.take().ok_or(Refusal::Unavailable)?;
-    let owner = Owner { site: site.name.clone(), visitor: Some(seen.visitor), proven: seen.proven };
+    let address = edge.addresses.logged(caller.address);
     let subject = Subject { site: site.name.clone(), visitor: jid.to_bare().to_string(), address };
-    let reserved = edge.bosh.reserve(owner, address)?;
+    let reserved = edge.bosh.reserve(claim, stay)?;
     let (sid, rid) = edge.bosh.prebind(reserved, *stream, subject)?;
 
     let prebound = Prebound { jid: jid.to_string(), sid: sid.to_string(), rid: rid.get() };
@@ -106,7 +91,7 @@ async fn prebind(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(cookie) = seen.set_cookie {
+    if let Some(cookie) = set_cookie {
         headers.insert(header::SET_COOKIE, cookie);
     }
     Ok(response)

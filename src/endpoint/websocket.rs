@@ -28,18 +28,19 @@ use crate::endpoint::Body;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::admission::Admitted;
+use crate::endpoint::admission::Caller;
 use crate::endpoint::admission::NotAdmitted;
 use crate::endpoint::admission::admit;
+use crate::endpoint::host;
 use crate::endpoint::own_domain;
 use crate::endpoint::whole;
-use crate::origin;
 use crate::protocol::login::Goal;
 use crate::session::Subject;
+use crate::session::roll::Stay;
 use crate::session::websocket::Arrival;
 use crate::session::websocket::Entry;
 use crate::session::websocket::run;
 use crate::site::Site;
-use crate::visitor::Visitors;
 
 /// Where browsers find it, as the world expects it (XEP-0156 tells).
 pub const PATH: &str = "/xmpp-websocket";
@@ -47,7 +48,8 @@ pub const PATH: &str = "/xmpp-websocket";
 /// Answers an upgrade; the session goes on in a task of its own.
 ///
 /// # Errors
-/// A [`Refusal`] before anything is looked up. Whatever goes wrong later is told in XMPP behind the 101: any other status
+/// A [`Refusal`] of what is no upgrade, before anything is looked up, or where the visitor has taken its share. Whatever
+/// else goes wrong later is told in XMPP behind the 101: any other status
 /// makes Converse knock a dozen times in eight seconds.
 pub async fn upgrade(
     edge: &Arc<Edge>,
@@ -56,35 +58,34 @@ pub async fn upgrade(
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
     let accept = accept_key(&request)?;
-    let allowed =
-        origin::check(request.headers(), site, Visitors::uses_cookie(site, request.headers()));
-    if let Err(refused) = &allowed {
-        debug!(site = site.name, %address, %refused, "upgrade refused");
-        return Err(Refusal::ForeignOrigin);
-    }
     let upgraded = hyper::upgrade::on(&mut request);
     let place = request.extensions_mut().remove::<Place>();
     let hold = edge.gate.settings().hold;
-    let admitted = admit(edge, site, (request.headers(), address), &Goal::Features, hold).await;
+    let caller = Caller::new(site, request.headers(), host(&request), address);
+    let admitted = admit(edge, site, &caller, &Goal::Features, hold).await;
 
+    if edge.shutdown.is_cancelled() {
+        // The connection is closed behind its next answer, so that there is no upgrade any more.
+        return Err(Refusal::Unavailable);
+    }
     let mut response = switching_protocols(accept);
     let domain = own_domain(site)?;
-    let (entry, visitor) = match admitted {
-        Ok(Admitted { seen, who, domain, resumable, stream, name }) => {
-            if let Some(cookie) = seen.set_cookie {
+    let (entry, visitor, stay) = match admitted {
+        Ok(Admitted { set_cookie, stay, who, domain, resumable, stream, name, .. }) => {
+            if let Some(cookie) = set_cookie {
                 response.headers_mut().insert(header::SET_COOKIE, cookie);
             }
-            (Entry::Admitted { stream, who, domain, resumable }, name)
+            (Entry::Admitted { stream, who, domain, resumable }, name, stay)
         }
-        Err(NotAdmitted::NotWelcome) => (Entry::Denied { domain }, "nobody".to_owned()),
-        // hyper says `Connection: close` by now, and a 101 that does is none.
-        Err(NotAdmitted::Unavailable) if edge.shutdown.is_cancelled() => {
-            return Err(Refusal::Unavailable);
+        Err(NotAdmitted::NotWelcome(stay)) => (Entry::Denied { domain }, "nobody".to_owned(), stay),
+        Err(NotAdmitted::Full(_)) => return Err(Refusal::TooMany),
+        Err(NotAdmitted::Unavailable) => {
+            (Entry::Unavailable { domain }, "unknown".to_owned(), edge.roll.unknown())
         }
-        Err(NotAdmitted::Unavailable) => (Entry::Unavailable { domain }, "unknown".to_owned()),
     };
+    let address = edge.addresses.logged(address);
     let subject = Subject { site: site.name.clone(), visitor, address };
-    edge.tasks.spawn(arrive(edge.clone(), (upgraded, place), entry, subject));
+    edge.tasks.spawn(arrive(edge.clone(), (upgraded, place), entry, (subject, stay)));
     Ok(response)
 }
 
@@ -93,7 +94,7 @@ async fn arrive(
     edge: Arc<Edge>,
     (upgraded, place): (OnUpgrade, Option<Place>),
     entry: Entry,
-    subject: Subject,
+    (subject, stay): (Subject, Stay),
 ) {
     // hyper may still be writing answers that came before.
     let upgraded = match timeout(edge.websocket.login, upgraded).await {
@@ -102,7 +103,7 @@ async fn arrive(
         Err(_) => return debug!("an upgrade was not done in time"),
     };
     let Some((browser, read_ahead)) = taken_from_http(upgraded) else { return };
-    let arrival = Arrival { browser, read_ahead, place, entry, subject };
+    let arrival = Arrival { browser, read_ahead, place, entry, subject, stay };
     run(arrival, edge.websocket.clone(), edge.tasks.clone(), edge.shutdown.clone()).await;
 }
 

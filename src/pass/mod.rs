@@ -1,6 +1,5 @@
 //! What an XMPP server is shown in place of a visitor's password; one file per way.
 
-pub mod anonymous;
 pub mod ticket;
 
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::time::SystemTime;
 use crate::pass::ticket::Mint;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
+use crate::protocol::sasl::Credentials;
 use crate::secret::Secret;
 use crate::site::Proof;
 use crate::site::XmppDomain;
@@ -27,15 +27,6 @@ pub enum Pass {
     },
     /// The server makes a name up.
     Anonymous,
-}
-
-/// What `<auth/>` says (RFC 6120 §6.4.2).
-#[derive(Debug, Clone)]
-pub struct InitialResponse {
-    /// The name of the SASL mechanism.
-    pub mechanism: &'static str,
-    /// The content of the element before base64; `None` where it stays empty.
-    pub payload: Option<Secret>,
 }
 
 impl Pass {
@@ -58,13 +49,13 @@ impl Pass {
     /// `now` is this machine's clock; the server's may differ by a few seconds (`vestibule_clock_skew`). `nonce` is
     /// random, and a new one for each call.
     #[must_use]
-    pub fn initial_response(&self, now: SystemTime, nonce: [u8; 16]) -> InitialResponse {
+    pub fn credentials(&self, now: SystemTime, nonce: [u8; 16]) -> Credentials {
         match self {
             Self::Ticket { mint, localpart, domain } => {
                 let ticket = mint.mint(localpart.as_str(), domain.as_str(), now, nonce);
-                ticket::initial_response(localpart, &ticket)
+                Credentials::Plain { username: localpart.clone(), password: Secret::new(ticket) }
             }
-            Self::Anonymous => anonymous::initial_response(),
+            Self::Anonymous => Credentials::Anonymous,
         }
     }
 }
@@ -74,11 +65,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::site::upstream::Upstream;
 
     fn pass(proof: Proof) -> Pass {
         let xmpp = XmppDomain {
             domain: Domain::parse("xmpp.example.org").unwrap(),
-            upstream: "127.0.0.1:5222".to_owned(),
+            upstream: Arc::new(Upstream::local("127.0.0.1:5222")),
             pass: proof,
         };
         Pass::new(&xmpp, Localpart::parse("bob").unwrap(), &ticket::Settings::default())
@@ -92,37 +84,41 @@ mod tests {
     fn ticket_is_shown_as_the_password_of_plain() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
 
-        let shown = ticket_pass().initial_response(now, [1; 16]);
+        let credentials = ticket_pass().credentials(now, [1; 16]);
 
-        assert_eq!(shown.mechanism, "PLAIN");
-        let payload = shown.payload.unwrap();
-        let text = str::from_utf8(payload.expose()).unwrap();
-        assert!(text.starts_with("\0bob\0vt1.1700000000000.1700000010000."), "{text}");
+        let Credentials::Plain { username, password } = credentials else {
+            panic!("{credentials:?}")
+        };
+        assert_eq!(username.as_str(), "bob");
+        let text = str::from_utf8(password.expose()).unwrap();
+        assert!(text.starts_with("vt1.1700000000000.1700000010000."), "{text}");
     }
 
     #[test]
     fn ticket_is_new_each_time() {
         let pass = ticket_pass();
-        let now = SystemTime::UNIX_EPOCH;
+        let shown = |nonce| {
+            let credentials = pass.credentials(SystemTime::UNIX_EPOCH, nonce);
+            let Credentials::Plain { password, .. } = credentials else { panic!("no PLAIN") };
+            password
+        };
 
-        let first = pass.initial_response(now, [1; 16]).payload.unwrap();
-        let second = pass.initial_response(now, [2; 16]).payload.unwrap();
-
-        assert!(!first.matches(second.expose()));
+        assert!(!shown([1; 16]).matches(shown([2; 16]).expose()));
+        // The test can tell.
+        assert!(shown([1; 16]).matches(shown([1; 16]).expose()));
     }
 
     #[test]
     fn anonymous_shows_nothing() {
-        let shown = pass(Proof::Anonymous).initial_response(SystemTime::UNIX_EPOCH, [0; 16]);
+        let credentials = pass(Proof::Anonymous).credentials(SystemTime::UNIX_EPOCH, [0; 16]);
 
-        assert_eq!(shown.mechanism, "ANONYMOUS");
-        assert!(shown.payload.is_none());
+        assert!(matches!(credentials, Credentials::Anonymous), "{credentials:?}");
     }
 
     #[test]
     fn neither_secret_nor_ticket_prints() {
         let pass = ticket_pass();
-        let shown = pass.initial_response(SystemTime::UNIX_EPOCH, [0; 16]);
+        let shown = pass.credentials(SystemTime::UNIX_EPOCH, [0; 16]);
 
         let printed = format!("{pass:?} {shown:?}");
 

@@ -9,8 +9,6 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-use crate::pass::InitialResponse;
-use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
 
 /// `[ticket]` in `proxy.toml`.
@@ -61,14 +59,6 @@ impl Mint {
 impl fmt::Debug for Mint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mint").field("lifetime", &self.lifetime).finish_non_exhaustive()
-    }
-}
-
-/// SASL PLAIN (RFC 4616 §2) without an authorization identity, with the ticket as the password.
-pub(crate) fn initial_response(localpart: &Localpart, ticket: &str) -> InitialResponse {
-    InitialResponse {
-        mechanism: "PLAIN",
-        payload: Some(Secret::new(format!("\0{localpart}\0{ticket}"))),
     }
 }
 

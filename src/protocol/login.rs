@@ -1,9 +1,13 @@
-//! We are the client: header and auth, then header and bind; two flights, which every server takes.
+//! We are the client: header and auth, then header and bind; two flights, which every server takes (SCRAM: three).
 //!
 //! One flight would do on Prosody, but ejabberd loses what comes with `<auth/>` in one read. The second header has no
-//! XML declaration, because Prosody refuses one in the middle of what it has read.
+//! XML declaration, because Prosody refuses one in the middle of what it has read. A server that dislikes being talked to
+//! before it has spoken is signed in to step by step.
+//!
+//! A login begins where nothing more will be learnt in the clear: what TLS takes before it is in [`starttls`], and ends with
+//! it.
 
-use std::mem;
+pub mod starttls;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,20 +16,42 @@ use thiserror::Error;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;
 use crate::protocol::namespace;
+use crate::protocol::sasl;
+use crate::protocol::sasl::Channel;
+use crate::protocol::sasl::Credentials;
+use crate::protocol::sasl::Exchange;
+use crate::protocol::sasl::Mechanism;
+use crate::protocol::sasl::Next;
+use crate::protocol::sasl::scram::Salting;
 use crate::protocol::xml::check;
 use crate::protocol::xml::element;
 use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter;
 use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
+use crate::secret::Secret;
 
 /// A login that is under way.
 #[derive(Debug)]
 pub struct Login {
-    domain: Domain,
-    goal: Goal,
+    plan: Plan,
     state: State,
     splitter: Splitter,
+}
+
+/// Where a login goes, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The domain that the edge has chosen.
+    pub domain: Domain,
+    /// How far it goes.
+    pub goal: Goal,
+    /// Whether it waits for the server's word at each step.
+    pub pace: Pace,
+    /// Who else could read it.
+    pub channel: Channel,
+    /// The most bytes that a stanza of the server may have.
+    pub limit: usize,
 }
 
 /// How far the login goes.
@@ -38,6 +64,15 @@ pub enum Goal {
         /// The resource that is asked for.
         resource: String,
     },
+}
+
+/// Whether we speak before the server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// What will surely come next is sent with what comes first.
+    Pipelined,
+    /// Each step waits for the one before.
+    StepByStep,
 }
 
 /// A stream that is signed in.
@@ -85,6 +120,21 @@ pub enum Error {
         /// What should have come.
         expected: &'static str,
     },
+    /// There is no exchange with this server, or it is not what it claims to be.
+    #[error(transparent)]
+    Sasl(#[from] sasl::Error),
+    /// What the server says in SASL is no base64.
+    #[error("the server's SASL message is not base64")]
+    Encoding,
+    /// The server has no TLS, or somebody on the way hides it.
+    #[error("the server does not offer STARTTLS")]
+    NoTls,
+    /// The server cannot begin TLS just now (RFC 6120 §5.4.2.2).
+    #[error("the server refuses to begin TLS")]
+    TlsRefused,
+    /// Something follows `<proceed/>` that TLS does not protect (RFC 6120 §5.4.3.3).
+    #[error("something was sent in the clear where TLS was to begin")]
+    Injected,
     /// The server's stream cannot be cut.
     #[error(transparent)]
     Stream(#[from] splitter::Error),
@@ -93,109 +143,192 @@ pub enum Error {
     Xml(#[from] check::Error),
 }
 
-#[derive(Clone, Debug)]
+/// What a read made of the login.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a step lives from one read to the next")]
+pub enum Step {
+    /// More has to come.
+    More(Login),
+    /// Nothing has to come: [`Deriving::derive`] goes on.
+    Derive(Box<Deriving>),
+    /// Signed in.
+    Done(Box<SignedIn>),
+}
+
+/// A login that waits for a password to be hashed.
+#[derive(Debug)]
+pub struct Deriving {
+    plan: Plan,
+    salting: Salting,
+    splitter: Splitter,
+    rest: Vec<u8>,
+}
+
+#[derive(Debug)]
 enum State {
-    /// Header and features before SASL are due; they tell nothing, because `<auth/>` is on its way.
-    FirstFeatures,
-    /// `<success/>` or `<failure/>` is due.
-    Outcome,
+    /// Header and features before SASL are due, and `<auth/>` waits for them.
+    Offer(Credentials),
+    /// They are due and tell nothing, because `<auth/>` is on its way.
+    OldFeatures(Exchange),
+    /// `<success/>`, `<failure/>` or a challenge is due.
+    Outcome(Exchange),
     /// Header and features behind SASL are due.
-    SecondFeatures,
+    NewFeatures,
     /// The answer to the bind is due.
     Bound(Element),
+}
+
+/// What one element made of the login.
+enum Turn {
+    On(State),
+    /// The server's stream begins anew.
+    Restart,
+    Derive(Salting),
+    Done(Element, Option<Jid>),
 }
 
 impl Login {
     /// Begins: writes the first flight.
     ///
-    /// `payload` is the initial response before base64; a stanza of more than `limit` bytes ends the stream.
-    pub fn begin(
-        domain: Domain,
-        goal: Goal,
-        (mechanism, payload): (&str, Option<&[u8]>),
-        limit: usize,
-        out: &mut Vec<u8>,
-    ) -> Self {
-        write_header(&domain, out);
-        let mut auth = Element::new("auth", namespace::SASL).with_attribute("mechanism", mechanism);
-        if let Some(payload) = payload {
-            auth = auth.with_text(&BASE64_STANDARD.encode(payload));
-        }
-        auth.write(out);
-        Self { domain, goal, state: State::FirstFeatures, splitter: Splitter::new(limit) }
+    /// # Errors
+    /// [`Error::Sasl`], before anything is written.
+    pub fn begin(plan: Plan, credentials: Credentials, out: &mut Vec<u8>) -> Result<Self, Error> {
+        let unasked = match plan.pace {
+            Pace::Pipelined => credentials.unasked(),
+            Pace::StepByStep => None,
+        };
+        let state = match unasked {
+            None => {
+                write_header(&plan.domain, out);
+                State::Offer(credentials)
+            }
+            Some(mechanism) => {
+                let (exchange, message) = credentials.begin(mechanism, plan.channel)?;
+                write_header(&plan.domain, out);
+                write_auth(mechanism, message.as_ref(), out);
+                State::OldFeatures(exchange)
+            }
+        };
+        let splitter = Splitter::new(plan.limit);
+        Ok(Self { plan, state, splitter })
     }
 
     /// Goes on with what has been read; writes what is to be sent to `out`.
     ///
     /// # Errors
     /// When the server does not let us in, or is none.
-    pub fn receive(mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<Step, Error> {
+    pub fn receive(self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<Step, Error> {
+        let Self { plan, mut state, mut splitter } = self;
         loop {
-            let Some(piece) = self.splitter.next(&mut bytes)? else { return Ok(Step::More(self)) };
-            let element = match piece {
-                Piece::Header(_) => continue,
-                Piece::End => return Err(Error::Closed),
-                Piece::Stanza(cut) => Element::parse_in(cut.bytes, SCOPE)?,
+            let Some(piece) = splitter.next(&mut bytes)? else {
+                return Ok(Step::More(Self { plan, state, splitter }));
             };
-            if let Some(error) = stream_error(&element) {
-                return Err(error);
-            }
-            let state = mem::replace(&mut self.state, State::Outcome);
-            let (features, jid) = match state {
-                State::FirstFeatures => {
-                    expect(&element, "features", namespace::STREAM)?;
-                    continue;
+            let Some(element) = taken(piece)? else { continue };
+            state = match plan.turn(state, element, out)? {
+                Turn::On(state) => state,
+                Turn::Restart => {
+                    splitter.restart();
+                    State::NewFeatures
                 }
-                State::Outcome => {
-                    refused(&element)?;
-                    expect(&element, "success", namespace::SASL)?;
-                    self.splitter.restart();
-                    self.write_second_flight(out);
-                    self.state = State::SecondFeatures;
-                    continue;
+                Turn::Derive(salting) => {
+                    let rest = bytes.to_vec();
+                    return Ok(Step::Derive(Box::new(Deriving { plan, salting, splitter, rest })));
                 }
-                State::SecondFeatures => {
-                    expect(&element, "features", namespace::STREAM)?;
-                    match self.goal {
-                        Goal::Features => (element, None),
-                        Goal::Bind { .. } => {
-                            self.state = State::Bound(element);
-                            continue;
-                        }
-                    }
+                Turn::Done(features, jid) => {
+                    let rest = bytes.to_vec();
+                    let signed_in = SignedIn { features, jid, splitter, rest };
+                    return Ok(Step::Done(Box::new(signed_in)));
                 }
-                State::Bound(features) => (features, Some(bound(&element)?)),
             };
-            let rest = bytes.to_vec();
-            return Ok(Step::Done(Box::new(SignedIn {
-                features,
-                jid,
-                splitter: self.splitter,
-                rest,
-            })));
-        }
-    }
-
-    fn write_second_flight(&self, out: &mut Vec<u8>) {
-        write_header(&self.domain, out);
-        if let Goal::Bind { resource } = &self.goal {
-            let resource = Element::new("resource", namespace::BIND).with_text(resource);
-            Element::new("iq", namespace::CLIENT)
-                .with_attribute("type", "set")
-                .with_attribute("id", "bind")
-                .with_child(Element::new("bind", namespace::BIND).with_child(resource))
-                .write(out);
         }
     }
 }
 
-/// What a read made of the login.
-#[derive(Debug)]
-pub enum Step {
-    /// More has to come.
-    More(Login),
-    /// Signed in.
-    Done(Box<SignedIn>),
+impl Deriving {
+    /// Hashes, which keeps a processor busy for milliseconds to half a second, and goes on.
+    ///
+    /// # Errors
+    /// As [`Login::receive`].
+    pub fn derive(self, out: &mut Vec<u8>) -> Result<Step, Error> {
+        let Self { plan, salting, splitter, rest } = self;
+        let (last, message) = salting.prove();
+        write_response(message.as_bytes(), out);
+        let state = State::Outcome(Exchange::Proven(last));
+        Login { plan, state, splitter }.receive(&rest, out)
+    }
+}
+
+impl Plan {
+    /// What an element makes of a state.
+    fn turn(&self, state: State, element: Element, out: &mut Vec<u8>) -> Result<Turn, Error> {
+        match state {
+            State::Offer(credentials) => {
+                expect(&element, "features", namespace::STREAM)?;
+                let mechanism = credentials.choose(&mechanisms(&element), self.channel)?;
+                let (exchange, message) = credentials.begin(mechanism, self.channel)?;
+                write_auth(mechanism, message.as_ref(), out);
+                Ok(Turn::On(State::Outcome(exchange)))
+            }
+            State::OldFeatures(exchange) => {
+                expect(&element, "features", namespace::STREAM)?;
+                Ok(Turn::On(State::Outcome(exchange)))
+            }
+            State::Outcome(exchange) => self.outcome(exchange, &element, out),
+            State::NewFeatures => {
+                expect(&element, "features", namespace::STREAM)?;
+                let Goal::Bind { resource } = &self.goal else {
+                    return Ok(Turn::Done(element, None));
+                };
+                if self.pace == Pace::StepByStep {
+                    write_bind(resource, out);
+                }
+                Ok(Turn::On(State::Bound(element)))
+            }
+            State::Bound(features) => Ok(Turn::Done(features, Some(bound(&element)?))),
+        }
+    }
+
+    fn outcome(
+        &self,
+        exchange: Exchange,
+        element: &Element,
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, Error> {
+        if element.is("failure", namespace::SASL) {
+            return Err(Error::Refused { condition: condition(element, namespace::SASL) });
+        }
+        if element.is("challenge", namespace::SASL) {
+            let message = decoded(element)?.unwrap_or_default();
+            return Ok(match exchange.challenge(&message)? {
+                Next::Derive(salting) => Turn::Derive(salting),
+                Next::Respond(exchange) => {
+                    write_response(b"", out);
+                    Turn::On(State::Outcome(exchange))
+                }
+            });
+        }
+        expect(element, "success", namespace::SASL)?;
+        exchange.succeed(decoded(element)?.as_deref())?;
+        write_header(&self.domain, out);
+        if let (Goal::Bind { resource }, Pace::Pipelined) = (&self.goal, self.pace) {
+            write_bind(resource, out);
+        }
+        Ok(Turn::Restart)
+    }
+}
+
+/// The element of a piece; none in a header.
+fn taken(piece: Piece<'_>) -> Result<Option<Element>, Error> {
+    let element = match piece {
+        Piece::Header(_) => return Ok(None),
+        Piece::End => return Err(Error::Closed),
+        Piece::Stanza(cut) => Element::parse_in(cut.bytes, SCOPE)?,
+    };
+    if element.is("error", namespace::STREAM) {
+        let condition = condition(&element, namespace::STREAM_ERROR);
+        return Err(Error::StreamError { condition });
+    }
+    Ok(Some(element))
 }
 
 fn write_header(domain: &Domain, out: &mut Vec<u8>) {
@@ -206,6 +339,29 @@ fn write_header(domain: &Domain, out: &mut Vec<u8>) {
     );
 }
 
+fn write_auth(mechanism: Mechanism, message: Option<&Secret>, out: &mut Vec<u8>) {
+    let mut auth =
+        Element::new("auth", namespace::SASL).with_attribute("mechanism", mechanism.name());
+    if let Some(message) = message {
+        auth = auth.with_text(&BASE64_STANDARD.encode(message.expose()));
+    }
+    auth.write(out);
+}
+
+fn write_response(message: &[u8], out: &mut Vec<u8>) {
+    let response = Element::new("response", namespace::SASL);
+    response.with_text(&BASE64_STANDARD.encode(message)).write(out);
+}
+
+fn write_bind(resource: &str, out: &mut Vec<u8>) {
+    let resource = Element::new("resource", namespace::BIND).with_text(resource);
+    Element::new("iq", namespace::CLIENT)
+        .with_attribute("type", "set")
+        .with_attribute("id", "bind")
+        .with_child(Element::new("bind", namespace::BIND).with_child(resource))
+        .write(out);
+}
+
 fn expect(element: &Element, name: &'static str, namespace: &str) -> Result<(), Error> {
     if element.is(name, namespace) {
         return Ok(());
@@ -213,16 +369,21 @@ fn expect(element: &Element, name: &'static str, namespace: &str) -> Result<(), 
     Err(Error::Unexpected { name: element.name().to_owned(), expected: name })
 }
 
-fn stream_error(element: &Element) -> Option<Error> {
-    let error = element.is("error", namespace::STREAM);
-    error.then(|| Error::StreamError { condition: condition(element, namespace::STREAM_ERROR) })
+/// The mechanisms that features name (RFC 6120 §6.3.3).
+fn mechanisms(features: &Element) -> Vec<String> {
+    let list = features.child("mechanisms", namespace::SASL);
+    let named = list.into_iter().flat_map(Element::children);
+    let named = named.filter(|child| child.is("mechanism", namespace::SASL));
+    named.map(|mechanism| mechanism.text().trim().to_owned()).collect()
 }
 
-fn refused(element: &Element) -> Result<(), Error> {
-    if element.is("failure", namespace::SASL) {
-        return Err(Error::Refused { condition: condition(element, namespace::SASL) });
+/// What a challenge or `<success/>` holds; `=` is a message without bytes (RFC 6120 §6.4.2), and no text is none.
+fn decoded(element: &Element) -> Result<Option<Vec<u8>>, Error> {
+    match element.text().trim() {
+        "" => Ok(None),
+        "=" => Ok(Some(Vec::new())),
+        text => BASE64_STANDARD.decode(text).map(Some).map_err(|_| Error::Encoding),
     }
-    Ok(())
 }
 
 /// The full JID of the answer to our bind (RFC 6120 §7.6.1).
@@ -249,139 +410,4 @@ fn condition(error: &Element, namespace: &str) -> String {
 const SCOPE: &[(&str, &str)] = &[("", namespace::CLIENT), ("stream", namespace::STREAM)];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FIRST: &str = "<?xml version='1.0'?><stream:stream from='xmpp.test' id='1' version='1.0' xmlns='jabber:client' \
-        xmlns:stream='http://etherx.jabber.org/streams'><stream:features><mechanisms \
-        xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms></stream:features>";
-    const SUCCESS: &str = "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>";
-    const SECOND: &str = "<?xml version='1.0'?><stream:stream from='xmpp.test' id='2' version='1.0' xmlns='jabber:client' \
-        xmlns:stream='http://etherx.jabber.org/streams'><stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>\
-        </stream:features>";
-    const BOUND: &str = "<iq type='result' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-        <jid>bob@xmpp.test/one</jid></bind></iq>";
-
-    fn begin(goal: Goal) -> (Login, String) {
-        let mut out = Vec::new();
-        let domain = Domain::parse("xmpp.test").unwrap();
-        let login = Login::begin(domain, goal, ("PLAIN", Some(b"\0bob\0pass")), 10_000, &mut out);
-        (login, String::from_utf8(out).unwrap())
-    }
-
-    fn receive(login: Login, bytes: &str) -> (Result<Step, Error>, String) {
-        let mut out = Vec::new();
-        let step = login.receive(bytes.as_bytes(), &mut out);
-        (step, String::from_utf8(out).unwrap())
-    }
-
-    fn more((step, out): (Result<Step, Error>, String)) -> (Login, String) {
-        match step.unwrap() {
-            Step::More(login) => (login, out),
-            Step::Done(_) => panic!("signed in too early"),
-        }
-    }
-
-    fn done((step, _): (Result<Step, Error>, String)) -> SignedIn {
-        match step.unwrap() {
-            Step::Done(signed_in) => *signed_in,
-            Step::More(_) => panic!("not signed in yet"),
-        }
-    }
-
-    fn bind() -> Goal {
-        Goal::Bind { resource: "one".to_owned() }
-    }
-
-    #[test]
-    fn header_and_auth_go_out_together() {
-        let (_, flight) = begin(Goal::Features);
-
-        assert_eq!(
-            flight,
-            "<stream:stream to='xmpp.test' version='1.0' xmlns='jabber:client' \
-             xmlns:stream='http://etherx.jabber.org/streams'>\
-             <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGJvYgBwYXNz</auth>"
-        );
-    }
-
-    #[test]
-    fn nothing_more_goes_out_before_success() {
-        let (login, _) = begin(bind());
-
-        let (_, out) = more(receive(login, FIRST));
-
-        assert_eq!(out, "");
-    }
-
-    #[test]
-    fn header_and_bind_go_out_together_and_the_bound_jid_is_ours() {
-        let (login, _) = begin(bind());
-
-        let (login, out) = more(receive(login, &(FIRST.to_owned() + SUCCESS)));
-        let signed_in = done(receive(login, &(SECOND.to_owned() + BOUND + "<presence/>")));
-
-        assert!(
-            out.starts_with("<stream:stream to='xmpp.test'") && out.contains("<resource"),
-            "{out}"
-        );
-        assert_eq!(signed_in.jid.unwrap().to_string(), "bob@xmpp.test/one");
-        assert!(signed_in.features.child("bind", namespace::BIND).is_some());
-        assert_eq!(signed_in.rest, b"<presence/>");
-    }
-
-    #[test]
-    fn a_login_cut_anywhere_ends_the_same() {
-        let all = FIRST.to_owned() + SUCCESS + SECOND + BOUND;
-        for at in 1..all.len() {
-            let (login, _) = begin(bind());
-            let (login, _) = more(receive(login, all.get(..at).unwrap()));
-            let signed_in = done(receive(login, all.get(at..).unwrap()));
-            assert_eq!(signed_in.jid.unwrap().to_string(), "bob@xmpp.test/one", "cut at {at}");
-        }
-    }
-
-    #[test]
-    fn a_failure_is_told_even_when_a_stream_error_follows_it() {
-        let (login, _) = begin(Goal::Features);
-        let failure = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/><text>no</text></failure>";
-        let error = "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
-
-        let (step, _) = receive(login, &(FIRST.to_owned() + failure + error));
-
-        assert!(matches!(step, Err(Error::Refused { condition }) if condition == "not-authorized"));
-    }
-
-    #[test]
-    fn a_stream_error_before_the_features_is_told_by_name() {
-        let (login, _) = begin(Goal::Features);
-        let header = FIRST.split_inclusive("streams'>").next().unwrap().to_owned();
-        let error = "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
-
-        let (step, _) = receive(login, &(header + error));
-
-        assert!(
-            matches!(step, Err(Error::StreamError { condition }) if condition == "host-unknown")
-        );
-    }
-
-    #[test]
-    fn a_server_that_will_not_bind_is_no_success() {
-        let (login, _) = begin(bind());
-        let error = "<iq type='error' id='bind'><error type='cancel'><conflict \
-            xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>";
-
-        let (step, _) = receive(login, &(FIRST.to_owned() + SUCCESS + SECOND + error));
-
-        assert!(matches!(step, Err(Error::NotBound { condition }) if condition == "conflict"));
-    }
-
-    #[test]
-    fn a_stanza_in_place_of_success_is_no_success() {
-        let (login, _) = begin(Goal::Features);
-
-        let (step, _) = receive(login, &(FIRST.to_owned() + "<message/>"));
-
-        assert!(matches!(step, Err(Error::Unexpected { name, .. }) if name == "message"));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ pub mod jid;
 pub mod login;
 pub mod namespace;
 pub mod passage;
+pub mod sasl;
 pub mod stream_error;
 pub mod websocket;
 pub mod welcome;

@@ -122,8 +122,8 @@ impl Connection {
         permit: OwnedSemaphorePermit,
     ) -> Result<Arrived, Error> {
         let Self { way, bounds, mut neighbour } = self;
-        if way.trust().is_some_and(|trust| trust.proxy_protocol) {
-            if !way.trust().is_some_and(|trust| trust.believes(neighbour)) {
+        if let Some(trust) = way.trust().filter(|trust| trust.proxy_protocol) {
+            if !trust.believes(neighbour) {
                 bounds.metrics().refused("not_a_proxy");
                 return Err(Error::NotAProxy);
             }
@@ -271,7 +271,7 @@ fn http2_within(settings: &Settings, streams: Streams) -> http2::Builder<Streams
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(HTTP2_PING)
-        .keep_alive_timeout(HTTP2_PING);
+        .keep_alive_timeout(HTTP2_PONG);
     builder
 }
 
@@ -302,8 +302,10 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is kept of one answer over HTTP/2 before more of it is asked for, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// A dead HTTP/2 connection is noticed after twice this.
-const HTTP2_PING: Duration = Duration::from_secs(30);
+/// How long an HTTP/2 connection may be silent before it is pinged.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+/// How long it may be silent then: one that is dead is gone within half a minute.
+const HTTP2_PONG: Duration = Duration::from_secs(10);
 /// How long a browser may stay that was told to leave and asks nothing.
 const LEAVING: Duration = Duration::from_secs(5);
 /// How the library says `ENHANCE_YOUR_CALM` (RFC 9113 §7), on resets and on every flood that it knows.

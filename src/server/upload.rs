@@ -12,8 +12,8 @@ use std::time::Duration;
 use hyper::body;
 use hyper::body::Bytes;
 use hyper::body::Frame;
-use hyper::body::Incoming;
 use hyper::body::SizeHint;
+use tokio::time::Instant;
 use tokio::time::Sleep;
 use tokio::time::sleep;
 
@@ -21,28 +21,43 @@ use crate::metrics::Bound;
 use crate::metrics::Metrics;
 
 /// A body that is not waited for too long.
+///
+/// Only the time counts in which the browser is waited for: a site that takes its time costs the browser nothing.
 #[derive(Debug)]
-pub(super) struct Upload {
-    body: Incoming,
+pub(super) struct Upload<B> {
+    body: B,
     stall: Duration,
+    /// How much of that is left: a browser that trickles uses it up.
+    left: Duration,
     metrics: Arc<Metrics>,
-    /// Runs while nothing comes.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Since when the browser is waited for, and until when.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 /// The browser sends nothing more, though it has not said all.
 #[derive(Debug, thiserror::Error)]
-#[error("the browser sent nothing for {0:?}")]
+#[error("the browser sent nothing, or too little, for {0:?}")]
 struct Stalled(Duration);
 
-impl Upload {
-    /// Ends with an error where nothing comes for `stall`.
-    pub(super) fn new(body: Incoming, stall: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { body, stall, metrics, stalled: None }
+impl<B> Upload<B> {
+    /// Ends with an error where nothing comes for `stall`, or too little for longer.
+    pub(super) fn new(body: B, stall: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { body, stall, left: stall, metrics, waiting: None }
+    }
+
+    fn came(&mut self, bytes: usize) {
+        let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let earned = Duration::from_secs(1).saturating_mul(bytes) / SLOWEST;
+        self.left = self.left.saturating_sub(waited).saturating_add(earned).min(self.stall);
     }
 }
 
-impl body::Body for Upload {
+impl<B> body::Body for Upload<B>
+where
+    B: body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
     type Data = Bytes;
     type Error = Box<dyn StdError + Send + Sync>;
 
@@ -52,14 +67,16 @@ impl body::Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.stalled = None;
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            this.came(data.map_or(0, Bytes::len));
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let stall = this.stall;
-        ready!(this.stalled.get_or_insert_with(|| Box::pin(sleep(stall))).as_mut().poll(cx));
-        this.stalled = None;
+        let left = this.left;
+        let (_, end) = this.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+        ready!(end.as_mut().poll(cx));
+        this.waiting = None;
         this.metrics.reached(Bound::BodyTime);
-        Poll::Ready(Some(Err(Stalled(stall).into())))
+        Poll::Ready(Some(Err(Stalled(this.stall).into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -68,5 +85,92 @@ impl body::Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Bytes a second that a browser must bring on the whole: no line is too slow for them (Apache's `mod_reqtimeout` has 500).
+const SLOWEST: u32 = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body_util::BodyExt;
+    use tokio::sync::mpsc;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(30);
+
+    /// A body that the test writes piece by piece.
+    struct Pieces(mpsc::Receiver<Bytes>);
+
+    impl body::Body for Pieces {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        }
+    }
+
+    fn upload() -> (mpsc::Sender<Bytes>, Upload<Pieces>) {
+        let (browser, pieces) = mpsc::channel(1);
+        (browser, Upload::new(Pieces(pieces), STALL, Arc::new(Metrics::new())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn browser_may_pause_and_be_slow_but_not_both_for_long() {
+        let hour = Duration::from_secs(3600);
+        for (bytes, every, lives) in [
+            (16 * 1024, 29, true),
+            (513, 1, true),
+            (1, 1, false),
+            (100, 10, false),
+            (1 << 20, 31, false),
+        ] {
+            let (browser, mut upload) = upload();
+            let writing = tokio::spawn(async move {
+                loop {
+                    sleep(Duration::from_secs(every)).await;
+                    if browser.send(vec![b'x'; bytes].into()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+
+            let began = Instant::now();
+            while began.elapsed() < hour
+                && let Some(Ok(_)) = upload.frame().await
+            {}
+            let lived = began.elapsed();
+            writing.abort();
+
+            assert_eq!(lived >= hour, lives, "{bytes} in {every} s: {lived:?}");
+            assert!(lives || lived <= 2 * STALL, "{bytes} in {every} s: {lived:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_the_site_takes_nothing_does_not_count() {
+        let (browser, mut upload) = upload();
+        browser.send(Bytes::from_static(b"x")).await.unwrap();
+        upload.frame().await.unwrap().unwrap();
+
+        advance(Duration::from_secs(600)).await;
+
+        // Asked for more, the browser has its time from now on.
+        let mut frame = upload.frame();
+        poll_fn(|context| {
+            assert!(Pin::new(&mut frame).poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        browser.send(Bytes::from_static(b"y")).await.unwrap();
+        assert!(frame.await.unwrap().is_ok());
     }
 }

@@ -44,9 +44,9 @@ impl Way {
     }
 
     /// Who is believed about where browsers are.
-    pub(super) fn trust(&self) -> Option<&Trust> {
+    pub(super) fn trust(&self) -> Option<Arc<Trust>> {
         match self {
-            Self::Sites(router) => Some(router.trust()),
+            Self::Sites(router) => Some(router.trust().now()),
             Self::Internal(..) => None,
         }
     }
@@ -68,7 +68,7 @@ impl Way {
     ) -> Response<Body> {
         match self {
             Self::Sites(router) => router.route(request, neighbour, https).await,
-            Self::Internal(internal, ..) => internal.answer(&request).await,
+            Self::Internal(internal, ..) => internal.answer(request).await,
         }
     }
 }

@@ -15,7 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::metrics::Bound;
 use crate::metrics::Metrics;
+use crate::metrics::Transport;
 use crate::protocol::bosh::body::Body;
+use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::Opening;
 use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session as Machine;
@@ -29,12 +31,15 @@ use crate::protocol::welcome::Who;
 use crate::session::Subject;
 use crate::session::bosh::task::Login;
 use crate::session::bosh::task::Task;
+use crate::session::owner::Claim;
+use crate::session::owner::Owner;
 use crate::session::registry::Error;
-use crate::session::registry::Most;
-use crate::session::registry::Owner;
+use crate::session::registry::Found;
 use crate::session::registry::Place;
 use crate::session::registry::Registry;
 use crate::session::registry::Sid;
+use crate::session::roll::Stay;
+use crate::share::Rates;
 use crate::upstream;
 
 /// A request, and where its answer goes.
@@ -44,11 +49,15 @@ pub struct Post {
     reply: oneshot::Sender<Bytes>,
 }
 
+/// Where requests of a session go.
+pub type Mailbox = mpsc::Sender<Post>;
+
 /// All BOSH sessions.
 #[derive(Debug)]
 pub struct Sessions {
     settings: Settings,
     registry: Arc<Registry<Post>>,
+    unknown_sids: Rates,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -59,6 +68,7 @@ pub struct Sessions {
 pub struct Reserved {
     place: Place<Post>,
     posts: mpsc::Receiver<Post>,
+    stay: Stay,
 }
 
 /// What a browser that begins a session itself is let into.
@@ -73,19 +83,19 @@ pub struct Hall {
 }
 
 impl Sessions {
-    /// No sessions yet, and never more than so many of guests from one address.
+    /// No sessions yet.
     ///
     /// Their tasks are spawned on `tasks` and end, at the latest, on `shutdown`.
     #[must_use]
     pub fn new(
         settings: Settings,
-        guests: usize,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let registry = Arc::new(Registry::new(Most { sessions: settings.sessions, guests }));
-        Self { settings, registry, metrics, tasks, shutdown }
+        let registry = Arc::new(Registry::new(settings.sessions));
+        let unknown_sids = Rates::new(settings.unknown_sids);
+        Self { settings, registry, unknown_sids, metrics, tasks, shutdown }
     }
 
     /// Their settings.
@@ -94,23 +104,23 @@ impl Sessions {
         &self.settings
     }
 
-    /// Whether there is room for one more, before anybody is signed in for it; `guest` is the address of somebody who
-    /// is surely no member.
+    /// Whether there is room for one more, before anybody is signed in for it.
     ///
     /// # Errors
     /// When there is none.
-    pub fn check_room(&self, guest: Option<IpAddr>) -> Result<(), Error> {
-        self.registry.check_room(guest).inspect_err(|error| self.count(*error))
+    pub fn check_room(&self) -> Result<(), Error> {
+        self.registry.check_room().inspect_err(|error| self.count(*error))
     }
 
-    /// Takes a place for a session of `owner`, who is at `address`.
+    /// Takes a place for a session that `claim` begins.
     ///
     /// # Errors
     /// When there is no room.
-    pub fn reserve(&self, owner: Owner, address: IpAddr) -> Result<Reserved, Error> {
-        let entered = self.registry.enter(owner, address);
+    pub fn reserve(&self, claim: Claim, stay: Stay) -> Result<Reserved, Error> {
+        let owner = Owner::new(claim, Instant::now().into_std());
+        let entered = self.registry.enter(owner, stay.revoked().clone());
         let (place, posts) = entered.inspect_err(|error| self.count(*error))?;
-        Ok(Reserved { place, posts })
+        Ok(Reserved { place, posts, stay })
     }
 
     /// Starts a session on a bound stream; what the browser's first request must bear is handed back.
@@ -161,11 +171,32 @@ impl Sessions {
         answer.await.ok()
     }
 
+    /// Whether there is such a session, whosoever it is: for another nobody need be asked who the visitor is.
+    #[must_use]
+    pub fn knows(&self, sid: &str) -> bool {
+        self.registry.knows(sid)
+    }
+
+    /// The session, for its owner.
+    #[must_use]
+    pub fn find(&self, sid: &str, claim: &Claim) -> Found<Post> {
+        self.registry.find(sid, claim, Instant::now().into_std())
+    }
+
+    /// Whether `address` may be told once more that a session is not there, or not its.
+    #[must_use]
+    pub fn may_miss(&self, address: IpAddr) -> bool {
+        let may = self.unknown_sids.allow(address, Instant::now().into_std());
+        if !may {
+            self.metrics.reached(Bound::UnknownSids);
+        }
+        may
+    }
+
     /// Hands a request to its session, and waits for the answer; cancel safe: the session learns that nobody waits.
     ///
-    /// None where there is no such session for `who`.
-    pub async fn post(&self, sid: &str, who: &Owner, body: Body) -> Option<Bytes> {
-        let mailbox = self.registry.find(sid, who)?;
+    /// None where it has ended.
+    pub async fn post(&self, mailbox: Mailbox, body: Body) -> Option<Bytes> {
         let (reply, answer) = oneshot::channel();
         mailbox.send(Post { body, reply }).await.ok()?;
         drop(mailbox);
@@ -175,18 +206,41 @@ impl Sessions {
     fn count(&self, error: Error) {
         match error {
             Error::Full(_) => self.metrics.reached(Bound::Sessions),
-            Error::TooManyGuests(_) => self.metrics.reached(Bound::GuestsPerAddress),
             Error::Random => {}
         }
     }
 
     fn spawn(&self, task: Task, subject: Subject) {
-        let shutdown = self.shutdown.clone();
-        // Ends when the machine says so: on the browser's word, its silence, upstream's end or the shutdown.
+        let (shutdown, metrics) = (self.shutdown.clone(), self.metrics.clone());
+        // Ends when the machine says so: on the browser's word, its silence, upstream's end, a revocation or the shutdown.
         self.tasks.spawn(async move {
+            let _watch = metrics.watch();
+            let _counted = metrics.session(task.kind(), Transport::Bosh);
             let end = task.run(shutdown).await;
+            if let Some(bound) = bound(&end) {
+                metrics.reached(bound);
+            }
             subject.report("bosh", &end);
         });
+    }
+}
+
+/// The bound that ended a session, where it was one.
+fn bound(end: &End) -> Option<Bound> {
+    match end {
+        End::NeverAttached => Some(Bound::Attach),
+        End::LoginLate => Some(Bound::Login),
+        End::FailedSignIns => Some(Bound::FailedSignIns),
+        End::QueueFull => Some(Bound::Queue),
+        End::UpstreamStanza => Some(Bound::UpstreamStanza),
+        End::Terminated
+        | End::Inactive
+        | End::BadRequest
+        | End::OutsideWindow { .. }
+        | End::UpstreamLost
+        | End::StreamError(_)
+        | End::Revoked
+        | End::ShutDown => None,
     }
 }
 

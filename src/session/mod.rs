@@ -1,14 +1,18 @@
 //! Tasks that own an upstream stream, the visitor it belongs to, and the browser attached to it.
 
 pub mod bosh;
+pub mod end;
+pub mod owner;
 pub mod registry;
 pub mod relay;
+pub mod roll;
 pub mod websocket;
 
 use std::fmt;
-use std::net::IpAddr;
 
 use tracing::info;
+
+use crate::address::Logged;
 
 /// What the log says of a session: never a cookie, a token or a stanza.
 #[derive(Clone, Debug)]
@@ -18,7 +22,7 @@ pub struct Subject {
     /// The visitor's JID or name, as far as it is known.
     pub visitor: String,
     /// The browser's address.
-    pub address: IpAddr,
+    pub address: Logged,
 }
 
 impl Subject {

@@ -8,15 +8,14 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
 
-use thiserror::Error;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 
 use crate::browser::Browser;
+use crate::metrics::Carried;
 use crate::protocol::stream_error::Meaning;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::stream_error::meaning;
@@ -32,11 +31,13 @@ use crate::protocol::xml::splitter::Cut;
 use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
+use crate::session::end::End;
+use crate::upstream::stream::Socket;
 
 /// Both ends of a session whose browser has seen the features behind its login.
 pub struct Relay {
     browser: Browser,
-    upstream: TcpStream,
+    upstream: Socket,
     reader: Reader,
     splitter: Splitter,
     limits: Limits,
@@ -47,6 +48,8 @@ pub struct Relay {
     /// What the browser's last ping held; only the last is answered (RFC 6455 §5.5.3), so that pings cannot pile up.
     pong: Option<Box<[u8]>>,
     heard: Heard,
+    /// Since somebody last asked.
+    carried: Traffic,
     /// What was read of both ends before the relay began; gone with the first poll.
     ahead: Option<Box<Ahead>>,
 }
@@ -60,6 +63,15 @@ pub struct Ahead {
     pub upstream: Vec<u8>,
 }
 
+/// What was carried in each direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the browser to upstream.
+    pub up: Carried,
+    /// From upstream to the browser.
+    pub down: Carried,
+}
+
 /// Whether the browser has been heard since somebody last asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -69,50 +81,12 @@ pub enum Heard {
     No,
 }
 
-/// Why a session is over.
-#[derive(Debug, Error)]
-pub enum End {
-    /// The browser sent `<close/>`.
-    #[error("the browser closed the stream")]
-    BrowserClosed,
-    /// The browser's socket is gone, or it sent a close frame alone: it may come back and resume.
-    #[error("the browser left")]
-    BrowserLeft,
-    /// The browser no longer answers pings.
-    #[error("the browser fell silent")]
-    BrowserSilent,
-    /// The browser broke RFC 6455.
-    #[error("the browser broke RFC 6455: {0}")]
-    BadFrame(frame::Error),
-    /// The browser broke XMPP.
-    #[error("the browser's stream ended with {0}")]
-    BadStream(StreamError),
-    /// Upstream ended its stream without an error.
-    #[error("the server closed the stream")]
-    UpstreamClosed,
-    /// Upstream ended its stream with an error, which means this to the browser.
-    #[error("the server ended the stream with {0}")]
-    UpstreamError(String, Meaning),
-    /// Upstream's socket broke or ended without a word.
-    #[error("the connection to the server was lost")]
-    UpstreamLost,
-    /// Upstream sent what cannot be cut.
-    #[error("{0}")]
-    BadUpstream(splitter::Error),
-    /// The visitor could not be signed in while the browser was held.
-    #[error("the server or the site did not answer")]
-    Unavailable,
-    /// The edge is going down.
-    #[error("the edge is going down")]
-    ShutDown,
-}
-
 impl Relay {
     /// Joins the two ends; what was read of them `ahead` goes first.
     #[must_use]
     pub fn new(
         browser: (Browser, Reader),
-        upstream: (TcpStream, Splitter),
+        upstream: (Socket, Splitter),
         limits: Limits,
         ahead: Ahead,
     ) -> Self {
@@ -126,6 +100,7 @@ impl Relay {
             to_upstream: Vec::new(),
             pong: None,
             heard: Heard::Yes,
+            carried: Traffic::default(),
             ahead: Some(Box::new(ahead)),
         }
     }
@@ -133,6 +108,11 @@ impl Relay {
     /// Says whether the browser was heard since the last call.
     pub fn take_heard(&mut self) -> Heard {
         std::mem::replace(&mut self.heard, Heard::No)
+    }
+
+    /// Says what was carried since the last call.
+    pub fn take_carried(&mut self) -> Traffic {
+        std::mem::take(&mut self.carried)
     }
 
     /// Queues a ping.
@@ -180,7 +160,10 @@ impl Relay {
                 framing::write_close(&mut self.to_browser);
             }
             End::BadStream(error) => framing::write_stream_error(*error, &mut self.to_browser),
-            End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.to_browser),
+            End::Revoked => {
+                framing::write_stream_error(StreamError::PolicyViolation, &mut self.to_browser);
+            }
+            End::BadFrame(error) => framing::write_frame_error(*error, &mut self.to_browser),
             End::BrowserLeft | End::BrowserSilent => {
                 frame::write_close(frame::NORMAL, &mut self.to_browser);
             }
@@ -195,7 +178,7 @@ impl Relay {
             }
         }
         // Without its end tag the stream can still be resumed (XEP-0198 §5), by a browser that comes back.
-        if matches!(end, End::BrowserClosed | End::BadStream(_)) {
+        if matches!(end, End::BrowserClosed | End::BadStream(_) | End::Revoked) {
             self.to_upstream.extend_from_slice(b"</stream:stream>");
         }
         let Self { browser, upstream, to_browser, to_upstream, .. } = self;
@@ -206,6 +189,8 @@ impl Relay {
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(poll_drain(&mut self.upstream, &mut self.to_upstream, cx))
             .map_err(|_| End::UpstreamLost)?;
+        // What TLS has taken and its socket has not would else lie there until something happens.
+        ready!(Pin::new(&mut self.upstream).poll_flush(cx)).map_err(|_| End::UpstreamLost)?;
         let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
         let mut buf = ReadBuf::new(incoming.get());
         ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf))
@@ -257,6 +242,7 @@ impl Relay {
                         Message::Stanza(before, rest) => {
                             out.extend_from_slice(before);
                             out.extend_from_slice(rest);
+                            self.carried.up.add(1, before.len() + rest.len());
                         }
                         Message::Close => return Err(End::BrowserClosed),
                     }
@@ -275,7 +261,10 @@ impl Relay {
                 Piece::Stanza(cut) if cut.name() == b"stream:error" => {
                     return Err(take_error(&cut, out));
                 }
-                Piece::Stanza(cut) => framing::write_stanza(&cut, out),
+                Piece::Stanza(cut) => {
+                    self.carried.down.add(1, cut.bytes.len());
+                    framing::write_stanza(&cut, out);
+                }
                 Piece::Header(_) => return Err(End::BadUpstream(splitter::Error::Malformed)),
                 Piece::End => return Err(End::UpstreamClosed),
             }
@@ -379,6 +368,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::net::TcpSocket;
+    use tokio::net::TcpStream;
     use tokio::net::tcp::OwnedReadHalf;
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
@@ -411,7 +401,8 @@ mod tests {
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
         let patience = Arc::new(Patience::new(Duration::from_secs(3600), Arc::default()));
         let browser_side = (Browser::new(Line::Tcp(ours), patience), Reader::new(1_000_000));
-        let mut relay = Relay::new(browser_side, (upstream, splitter), Limits::default(), ahead);
+        let upstream = (Socket::Tcp(upstream), splitter);
+        let mut relay = Relay::new(browser_side, upstream, Limits::default(), ahead);
         tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
         let (reads, mut writes) = server.into_split();
         // Small ones, because each grows most when it is framed.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use serde::Deserialize;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
@@ -22,6 +23,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::browser::Browser;
 use crate::browser::Place;
+use crate::metrics::Direction;
+use crate::metrics::Metrics;
+use crate::metrics::Transport;
 use crate::protocol::jid::Domain;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::websocket::frame;
@@ -38,11 +42,12 @@ use crate::protocol::xml::check::Kind;
 use crate::protocol::xml::check::Limits;
 use crate::protocol::xml::element::Element;
 use crate::session::Subject;
+use crate::session::end::End;
 use crate::session::relay::Ahead;
-use crate::session::relay::End;
 use crate::session::relay::Heard;
 use crate::session::relay::Relay;
 use crate::session::relay::farewell;
+use crate::session::roll::Stay;
 use crate::upstream;
 
 /// `[websocket]` of proxy.toml.
@@ -84,6 +89,8 @@ pub struct Arrival {
     pub entry: Entry,
     /// What the log says of the session.
     pub subject: Subject,
+    /// The visitor's place among those who are here.
+    pub stay: Stay,
 }
 
 /// What has become of the visitor before the 101.
@@ -121,7 +128,9 @@ pub async fn run(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let Arrival { browser, read_ahead, place, entry, subject } = arrival;
+    let Arrival { browser, read_ahead, place, mut entry, subject, stay } = arrival;
+    let _watch = stay.metrics().watch();
+    let counted = stay.metrics().session(stay.kind(), Transport::WebSocket);
     let limit = usize::try_from(settings.stanza.as_u64()).unwrap_or(usize::MAX);
     let mut hall = Hall {
         browser,
@@ -135,7 +144,8 @@ pub async fn run(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(End::ShutDown),
-            login = timeout(settings.login, hall.welcome(&entry)) => {
+            () = stay.revoked().cancelled() => Err(End::Revoked),
+            login = timeout(settings.login, hall.welcome(&mut entry)) => {
                 login.unwrap_or(Err(End::BadStream(StreamError::ConnectionTimeout)))
             }
         }
@@ -143,16 +153,19 @@ pub async fn run(
     match (login.await, entry) {
         (Ok(()), Entry::Admitted { stream, .. }) => {
             let relay = hall.into_relay(*stream);
-            let task = established(relay, settings.ping, subject, shutdown);
+            let task = established(relay, settings.ping, Box::new((subject, stay)), shutdown);
             tasks.spawn(async move {
                 task.await;
-                drop(place);
+                drop((place, counted));
             });
         }
         // The welcome of who is not admitted never ends well.
         (Ok(()), Entry::Denied { .. } | Entry::Unavailable { .. }) => {}
         (Err(end), entry) => {
             hall.end(&end, entry.domain()).await;
+            if let Some(bound) = end.bound() {
+                stay.metrics().reached(bound);
+            }
             subject.report("websocket", &end);
         }
     }
@@ -166,18 +179,29 @@ pub async fn run(
 fn established(
     mut relay: Relay,
     ping: Duration,
-    subject: Subject,
+    who: Box<(Subject, Stay)>,
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let end = carry(&mut relay, ping, &shutdown).await;
+        let (subject, stay) = &*who;
+        let _watch = stay.metrics().watch();
+        let end = carry(&mut relay, ping, stay, &shutdown).await;
         // In a box, because it is as large as the rest and seldom there.
         Box::pin(async { timeout(FAREWELL, relay.finish(&end)).await }).await.ok();
+        tell(&mut relay, stay.metrics());
+        if let Some(bound) = end.bound() {
+            stay.metrics().reached(bound);
+        }
         subject.report("websocket", &end);
     }
 }
 
-async fn carry(relay: &mut Relay, ping: Duration, shutdown: &CancellationToken) -> End {
+async fn carry(
+    relay: &mut Relay,
+    ping: Duration,
+    stay: &Stay,
+    shutdown: &CancellationToken,
+) -> End {
     let mut silence = pin!(sleep(ping));
     let mut asked = false;
     loop {
@@ -192,10 +216,19 @@ async fn carry(relay: &mut Relay, ping: Duration, shutdown: &CancellationToken) 
                     asked = true;
                 }
             },
+            () = stay.revoked().cancelled() => return End::Revoked,
             () = shutdown.cancelled() => return End::ShutDown,
         }
+        tell(relay, stay.metrics());
         silence.as_mut().reset(Instant::now() + ping);
     }
+}
+
+/// Counts what was carried since this was last called.
+fn tell(relay: &mut Relay, metrics: &Metrics) {
+    let carried = relay.take_carried();
+    metrics.carried(Transport::WebSocket, Direction::Up, carried.up);
+    metrics.carried(Transport::WebSocket, Direction::Down, carried.down);
 }
 
 /// Where the browser stands until it is signed in.
@@ -229,16 +262,16 @@ impl Entry {
 
 impl Hall {
     /// Answers the browser's login (RFC 7395 §3.4, RFC 6120 §6), up to the features behind it.
-    async fn welcome(&mut self, entry: &Entry) -> Result<(), End> {
-        let (who, domain) = match entry {
-            Entry::Admitted { who, domain, .. } => (who.clone(), domain),
-            Entry::Denied { domain } => (Who::Nobody, domain),
+    async fn welcome(&mut self, entry: &mut Entry) -> Result<(), End> {
+        let (who, domain) = match &*entry {
+            Entry::Admitted { who, domain, .. } => (who.clone(), domain.clone()),
+            Entry::Denied { domain } => (Who::Nobody, domain.clone()),
             Entry::Unavailable { domain } => {
                 self.open(domain).await?;
                 return Err(End::Unavailable);
             }
         };
-        self.open(domain).await?;
+        self.open(&domain).await?;
         let mut welcome = Welcome::new(who);
         framing::write_text(&welcome.features(), &mut self.out);
         loop {
@@ -254,9 +287,9 @@ impl Hall {
             }
         }
         framing::write_text(welcome::success().as_bytes(), &mut self.out);
-        self.open(domain).await?;
+        self.open(&domain).await?;
         if let Entry::Admitted { stream, resumable, .. } = entry {
-            still_there(&stream.socket).await?;
+            still_there(stream).await?;
             framing::write_text(
                 &welcome::established_features(&stream.features, resumable.by(welcome.named())),
                 &mut self.out,
@@ -340,6 +373,7 @@ impl Hall {
     async fn end(mut self, end: &End, domain: &Domain) {
         match end {
             End::BadStream(error) => self.end_stream(*error, domain),
+            End::Revoked => self.end_stream(StreamError::PolicyViolation, domain),
             End::Unavailable
             | End::ShutDown
             | End::UpstreamLost
@@ -349,7 +383,7 @@ impl Hall {
                 self.end_stream(StreamError::SystemShutdown, domain);
             }
             End::BrowserClosed => framing::write_close(&mut self.out),
-            End::BadFrame(error) => frame::write_close(error.close_code(), &mut self.out),
+            End::BadFrame(error) => framing::write_frame_error(*error, &mut self.out),
             End::BrowserLeft | End::BrowserSilent => {
                 frame::write_close(frame::NORMAL, &mut self.out);
             }
@@ -368,13 +402,19 @@ impl Hall {
 
 /// Whether upstream is still there after the browser's login: once a browser has seen the features behind it, a stream that
 /// is lost before it is bound signs it out for good.
-async fn still_there(upstream: &TcpStream) -> Result<(), End> {
-    let mut byte = [0];
-    let mut byte = ReadBuf::new(&mut byte);
-    let peeked = poll_fn(|cx| Poll::Ready(upstream.poll_peek(cx, &mut byte))).await;
-    match peeked {
-        Poll::Pending | Poll::Ready(Ok(1..)) => Ok(()),
-        Poll::Ready(Ok(0) | Err(_)) => Err(End::UpstreamLost),
+async fn still_there(upstream: &mut upstream::login::Stream) -> Result<(), End> {
+    let mut read = [0; 2048];
+    let mut read = ReadBuf::new(&mut read);
+    // Reads rather than peeks: what TLS holds is no word of the server, and its farewell is one.
+    let socket = &mut upstream.socket;
+    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *socket).poll_read(cx, &mut read))).await;
+    match polled {
+        Poll::Pending => Ok(()),
+        Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+            upstream.rest.extend_from_slice(read.filled());
+            Ok(())
+        }
+        Poll::Ready(Ok(()) | Err(_)) => Err(End::UpstreamLost),
     }
 }
 
@@ -391,16 +431,20 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::net::Ipv4Addr;
 
     use tokio::net::TcpListener;
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::address::Addresses;
     use crate::browser::Line;
     use crate::browser::Patience;
     use crate::protocol::xml::splitter::Splitter;
+    use crate::session::roll;
+    use crate::session::roll::Roll;
+    use crate::upstream::stream::Socket;
+    use crate::visitor::guest;
 
     async fn connected() -> TcpStream {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -413,12 +457,15 @@ mod tests {
         let patience = Arc::new(Patience::new(Duration::from_secs(1), Arc::default()));
         let browser = Browser::new(Line::Tcp(connected().await), patience);
         let browser = (browser, Reader::new(1000));
-        let upstream = (connected().await, Splitter::new(1000));
+        let upstream = (Socket::Tcp(connected().await), Splitter::new(1000));
         let relay = Relay::new(browser, upstream, Limits::default(), ahead);
-        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let address = Addresses::Full.logged(Ipv4Addr::LOCALHOST.into());
         let subject = Subject { site: String::new(), visitor: String::new(), address };
+        let (guests, metrics) = (guest::Settings::default(), Arc::default());
+        let roll = Arc::new(Roll::new(&roll::Settings::default(), &guests, metrics));
+        let who = Box::new((subject, roll.unknown()));
 
-        let task = established(relay, Duration::from_secs(1), subject, CancellationToken::new());
+        let task = established(relay, Duration::from_secs(1), who, CancellationToken::new());
 
         let bytes = size_of_val(&task);
         assert!(bytes < 1024, "{bytes} bytes");

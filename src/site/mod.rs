@@ -1,10 +1,14 @@
 //! One website: its host names, the origins of its pages, how it knows its visitors, and its XMPP domains.
 
+pub mod jwt;
+pub mod key;
 pub mod page;
 pub mod settings;
+pub mod upstream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Uri;
 
@@ -12,12 +16,14 @@ use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
+use crate::site::jwt::Jwt;
+use crate::site::key::Algorithm;
 use crate::site::page::Origin;
-use crate::site::settings::Jwt;
 use crate::site::settings::Pass;
 use crate::site::settings::Settings;
 use crate::site::settings::Whois;
 use crate::site::settings::WithoutSession;
+use crate::site::upstream::Upstream;
 
 /// One website whose visitors are let into a chat.
 #[derive(Debug, Clone)]
@@ -51,8 +57,8 @@ pub struct Site {
 pub struct XmppDomain {
     /// What follows the `@`.
     pub domain: Domain,
-    /// The client port of the server that serves it, as `host:port`.
-    pub upstream: String,
+    /// The server that serves it.
+    pub upstream: Arc<Upstream>,
     /// What the server is shown in place of a password.
     pub pass: Proof,
 }
@@ -72,7 +78,7 @@ pub enum Session {
     /// The site is asked.
     Whois(Whois),
     /// The cookie says it and is signed.
-    Jwt(Jwt),
+    Jwt(Box<Jwt>),
 }
 
 /// What is wrong with a site as a whole.
@@ -114,9 +120,36 @@ pub enum Error {
     /// Said and never used.
     #[error("pass = \"anonymous\" has no secret")]
     UnusedSecret,
+    /// Nobody in between may read along.
+    #[error(
+        "tickets and messages would cross the network in the clear to {0}: expected a server on this machine, or \
+         security = \"starttls\" or \"tls\""
+    )]
+    InTheClear(String),
+    /// Said and never used.
+    #[error("security = \"none\" has no authority: write security = \"starttls\" or \"tls\"")]
+    UnusedAuthority,
+    /// No server could prove that it is the domain's.
+    #[error("{0}")]
+    NoIdentity(String),
     /// The server would make a name up for somebody who has one.
     #[error("a member cannot sign in with pass = \"anonymous\"")]
     AnonymousMember,
+    /// Nothing could prove a cookie.
+    #[error("expected one of secret, key and jwks: nothing could prove the cookie")]
+    NoKey,
+    /// Which of them, a token does not say.
+    #[error("expected only one of secret, key and jwks")]
+    SeveralKeys,
+    /// RFC 7518 §3.2.
+    #[error("a secret for HS256 has at least {} bytes", jwt::LEAST_SECRET)]
+    ShortKey,
+    /// Every cookie would prove nothing.
+    #[error("the key given here is for another algorithm than {0}")]
+    Algorithm(Algorithm),
+    /// Who is gone would stay for too long.
+    #[error("expected at most {}", humantime_serde::re::humantime::format_duration(*.0))]
+    TooLong(Duration),
 }
 
 /// An error, and the key below `[[site]]` that it is about (empty: the site as a whole).
@@ -127,8 +160,10 @@ impl Site {
     ///
     /// # Errors
     /// Everything that does not fit together.
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
-        let faults = faults_of(&settings);
+    pub fn new(mut settings: Settings) -> Result<Self, Vec<Fault>> {
+        let mut faults = faults_of(&settings);
+        let registered = XmppDomain::new(settings.registered.take(), &REGISTERED, &mut faults);
+        let guests = XmppDomain::new(settings.guests.take(), &GUESTS, &mut faults);
         let hosts: Vec<String> = settings.hosts.into_iter().map(|host| host.0.0).collect();
         let Some(name) = hosts.first().cloned() else { return Err(faults) };
         if !faults.is_empty() {
@@ -139,21 +174,20 @@ impl Site {
         if origins.is_empty() {
             origins = hosts.iter().map(|host| Origin::of_host(host)).collect();
         }
-        let guests = settings.guests.and_then(XmppDomain::new);
         let without_session = settings.without_session.unwrap_or(match guests {
             Some(_) => WithoutSession::Guest,
             None => WithoutSession::Refuse,
         });
         let session = match (settings.session.whois, settings.session.jwt) {
             (Some(whois), _) => Some(Session::Whois(whois)),
-            (None, Some(jwt)) => Some(Session::Jwt(jwt)),
+            (None, Some(jwt)) => Jwt::new(jwt).map(Box::new).map(Session::Jwt),
             (None, None) => None,
         };
         Ok(Self {
             name,
             hosts,
             origins,
-            registered: settings.registered.and_then(XmppDomain::new),
+            registered,
             guests,
             rooms: settings.rooms.map(|rooms| rooms.0),
             without_session,
@@ -174,6 +208,12 @@ impl Site {
         }
     }
 
+    /// Whether this authority, with or without a port, is one of its hosts.
+    #[must_use]
+    pub fn is_reached_at(&self, authority: &str) -> bool {
+        host_of(authority).is_some_and(|host| self.hosts.contains(&host))
+    }
+
     /// The origin under which `host`, or else the site itself, is reached.
     #[must_use]
     pub fn address(&self, host: &str) -> Origin {
@@ -189,22 +229,44 @@ impl Site {
 }
 
 impl XmppDomain {
-    /// Nothing where [`Site::new`] has found a fault.
-    fn new(settings: settings::XmppDomain) -> Option<Self> {
+    /// Nothing where there is none, or a fault.
+    fn new(
+        settings: Option<settings::XmppDomain>,
+        keys: &Keys,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Self> {
+        let settings = settings?;
+        let upstream = Upstream::new(&settings).map_err(|error| {
+            let key =
+                if matches!(error, Error::InTheClear(_)) { keys.upstream } else { keys.authority };
+            faults.push((key, error));
+        });
         let pass = match (settings.pass, settings.secret) {
             (Pass::Ticket, Some(secret)) => Proof::Ticket(secret),
             (Pass::Ticket, None) => return None,
             (Pass::Anonymous, _) => Proof::Anonymous,
         };
-        Some(Self { domain: settings.domain.0, upstream: settings.upstream.0.0, pass })
+        Some(Self { domain: settings.domain.0, upstream: Arc::new(upstream.ok()?), pass })
     }
 }
+
+/// What is told of the server of one home, by key.
+struct Keys {
+    upstream: &'static str,
+    authority: &'static str,
+}
+
+const REGISTERED: Keys =
+    Keys { upstream: "registered.upstream", authority: "registered.authority" };
+const GUESTS: Keys = Keys { upstream: "guests.upstream", authority: "guests.authority" };
 
 /// Every site of this Vestibule, found by the host of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Sites {
-    sites: Vec<Arc<Site>>,
+    all: Vec<Arc<Site>>,
     by_host: HashMap<String, Arc<Site>>,
+    /// Sites that are no more, but for sessions that are still there.
+    departed: Vec<Arc<Site>>,
 }
 
 impl Sites {
@@ -229,7 +291,7 @@ impl Sites {
 
     fn add(&mut self, site: Site) -> Vec<Error> {
         let site = Arc::new(site);
-        self.sites.push(Arc::clone(&site));
+        self.all.push(Arc::clone(&site));
         let mut taken = Vec::new();
         for host in &site.hosts {
             if self.by_host.insert(host.clone(), Arc::clone(&site)).is_some() {
@@ -249,22 +311,38 @@ impl Sites {
     #[must_use]
     pub fn by_xmpp_domain(&self, authority: &str) -> Option<&Arc<Site>> {
         let host = host_of(authority)?;
-        self.sites.iter().find(|site| {
+        self.all.iter().find(|site| {
             let homes = [&site.registered, &site.guests].into_iter().flatten();
             let domains = homes.map(|xmpp| &xmpp.domain).chain(&site.rooms);
             domains.into_iter().any(|domain| domain.as_str() == host)
         })
     }
 
+    /// The site that had this host until a while ago.
+    #[must_use]
+    pub fn departed(&self, authority: &str) -> Option<&Arc<Site>> {
+        self.departed.iter().find(|site| site.is_reached_at(authority))
+    }
+
+    /// `next`, with those that are no more kept for their sessions.
+    #[must_use]
+    pub fn followed_by(&self, next: Self) -> Self {
+        let is_gone =
+            |site: &&Arc<Site>| site.hosts.iter().any(|host| next.by_host(host).is_none());
+        let departed = self.all.iter().chain(&self.departed).filter(is_gone);
+        let departed = departed.take(DEPARTED).cloned().collect();
+        Self { departed, ..next }
+    }
+
     /// All sites, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Site>> {
-        self.sites.iter()
+        self.all.iter()
     }
 
     /// Whether there is no site at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sites.is_empty()
+        self.all.is_empty()
     }
 }
 
@@ -303,6 +381,11 @@ fn faults_of(settings: &Settings) -> Vec<Fault> {
     if let Some(whois) = &session.whois {
         fault(whois.cookies.is_empty(), "session.whois.cookies", Error::NoCookies);
     }
+    if let Some(jwt) = &session.jwt {
+        for (key, error) in jwt::faults_of(jwt) {
+            fault(true, key, error);
+        }
+    }
     let is_short = |domain: &Option<settings::XmppDomain>| {
         let secret = domain.as_ref().and_then(|domain| domain.secret.as_ref());
         secret.is_some_and(|secret| secret.expose().len() < LEAST_TICKET_SECRET)
@@ -334,6 +417,8 @@ fn faults_of(settings: &Settings) -> Vec<Fault> {
     faults
 }
 
+/// Who removes more sites than this loses the sessions of the first of them.
+const DEPARTED: usize = 1000;
 /// What `prosody/mod_auth_vestibule.lua` asks for.
 const LEAST_TICKET_SECRET: usize = 16;
 

@@ -70,10 +70,7 @@ impl Origin {
             Some((host, port)) if !port.contains(']') => (host, port_of(port)?),
             Some(_) | None => (authority, scheme.port()),
         };
-        if !is_host(host) {
-            return Err(NotAnOrigin);
-        }
-        Ok(Self { scheme, host: host.to_ascii_lowercase(), port })
+        Ok(Self { scheme, host: host_of(host).ok_or(NotAnOrigin)?, port })
     }
 }
 
@@ -123,14 +120,18 @@ fn port_of(text: &str) -> Result<u16, NotAnOrigin> {
     }
 }
 
-fn is_host(text: &str) -> bool {
+/// The host in lower case, an IPv6 address in its one short form (RFC 5952); nothing where it is none.
+///
+/// A name with other letters than these is written in punycode, as browsers do.
+fn host_of(text: &str) -> Option<String> {
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(address) = bracketed {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+        return address.parse::<std::net::Ipv6Addr>().ok().map(|address| format!("[{address}]"));
     }
     // A final dot names the same machine, but browsers hold it for another origin, and so do we: nobody writes it.
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    !text.is_empty() && !text.ends_with('.') && text.bytes().all(letters)
+    let is_name = !text.is_empty() && !text.ends_with('.') && text.bytes().all(letters);
+    is_name.then(|| text.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -145,6 +146,7 @@ mod tests {
     fn origins_are_equal_whatever_case_and_default_port() {
         assert_eq!(origin("https://www.example.org"), origin("HTTPS://WWW.example.ORG:443"));
         assert_eq!(origin("http://localhost"), origin("http://localhost:80"));
+        assert_eq!(origin("https://[0:0::1]:8443"), origin("https://[::1]:8443"));
     }
 
     #[test]
@@ -175,6 +177,9 @@ mod tests {
             "https://a\\.b",
             "https://[a]",
             "https://a.",
+            "https://bücher.example",
+            "https://[::1",
+            "https://::1",
             "//a",
             "https:a",
         ];

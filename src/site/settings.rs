@@ -1,7 +1,7 @@
 //! What the administrator writes about one website, below `[[site]]` in `proxy.toml`.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::path::Path;
+use std::path::PathBuf;
 
 use hyper::Uri;
 use serde::Deserialize;
@@ -12,7 +12,9 @@ use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
 use crate::secret::Secret;
+use crate::site::jwt;
 use crate::site::page::Origin;
+use crate::site::upstream::ClientPort;
 
 /// One `[[site]]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -90,13 +92,52 @@ pub struct XmppDomain {
     /// What follows the `@`.
     pub domain: Checked<Domain>,
     /// The client port of the server that serves it, as `host:port`.
-    pub upstream: Checked<Upstream>,
+    pub upstream: Checked<ClientPort>,
+    /// How the connection to it is protected.
+    #[serde(default)]
+    pub security: Security,
+    /// The authorities that may say who the server is, PEM; by default those that this machine believes.
+    #[serde(default)]
+    pub authority: Option<PathBuf>,
+    /// Whether what will surely come next is sent before the server has answered.
+    #[serde(default = "yes")]
+    pub pipelining: bool,
+    /// Whether the server is told the visitor's address, by a header of the PROXY protocol (version 2).
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// What the server is shown in place of a password.
     #[serde(default)]
     pub pass: Pass,
     /// What signs a ticket; the server's module has the same.
     #[serde(default)]
     pub secret: Option<Secret>,
+}
+
+/// The ways to protect a connection to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// It does not leave this machine.
+    #[default]
+    None,
+    /// TLS begins on the port for clients (RFC 6120 §5); without it there is no sign-in.
+    StartTls,
+    /// TLS from the first byte, on a port of its own (XEP-0368).
+    Tls,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Settings {
+    /// Makes the paths that are relative relative to `folder`.
+    pub fn take_paths_from(&mut self, folder: &Path) {
+        for home in [&mut self.registered, &mut self.guests].into_iter().flatten() {
+            home.authority = home.authority.as_ref().map(|path| folder.join(path));
+        }
+    }
 }
 
 fn administrators() -> Vec<Checked<Localpart>> {
@@ -125,7 +166,7 @@ pub struct Session {
     pub whois: Option<Whois>,
     /// The cookie says it and is signed.
     #[serde(default)]
-    pub jwt: Option<Jwt>,
+    pub jwt: Option<jwt::Settings>,
 }
 
 /// `[site.session.whois]`: the site is asked whose cookie it is.
@@ -155,36 +196,6 @@ impl From<WrittenWhois> for Whois {
         let cookies = written.cookies.into_iter().map(|name| name.0.0).collect();
         Self { url: written.url.0.0, secret: written.secret, cookies }
     }
-}
-
-/// `[site.session.jwt]`: the cookie is a JWT that says who the visitor is.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(deny_unknown_fields)]
-pub struct Jwt {
-    /// The name of the cookie.
-    #[serde(deserialize_with = "cookie_name")]
-    pub cookie: String,
-    /// What signs it, with HS256.
-    pub secret: Secret,
-    /// The claim that has the username.
-    #[serde(default = "username_claim")]
-    pub claim: String,
-    /// How far the site's clock and ours may differ.
-    #[serde(default = "leeway", with = "humantime_serde")]
-    pub leeway: Duration,
-}
-
-fn cookie_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Checked::<CookieName>::deserialize(deserializer).map(|Checked(CookieName(name))| name)
-}
-
-fn username_claim() -> String {
-    "sub".to_owned()
-}
-
-fn leeway() -> Duration {
-    Duration::from_secs(30)
 }
 
 /// A value that is checked while it is read, so that what is wrong is told by its key.
@@ -224,10 +235,6 @@ fn as_text<S: serde::Serializer>(value: &Uri, serializer: S) -> Result<S::Ok, S:
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(pub String);
 
-/// Where a server listens for clients: `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upstream(pub String);
-
 /// The URL of something on a web server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(pub Uri);
@@ -256,24 +263,6 @@ impl Written for Origin {
         text.parse().map_err(|_| {
             format!("expected an origin such as \"https://www.example.org\", not {text:?}")
         })
-    }
-}
-
-impl Written for Upstream {
-    fn read(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected host:port, such as \"127.0.0.1:5222\", not {text:?}");
-        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
-        if !port.parse().is_ok_and(|port: u16| port > 0) || host.is_empty() {
-            return Err(expected());
-        }
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!(
-                "expected a server on this machine: tickets and messages would cross the network in the clear to {text:?}"
-            ))
-        }
     }
 }
 
@@ -337,23 +326,6 @@ mod tests {
         assert_eq!(Host::read("WWW.Example.org").unwrap().0, "www.example.org");
         for wrong in ["", "a:443", "https://a", "a/b", "a b", "a."] {
             assert!(Host::read(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn upstream_needs_a_port() {
-        for right in ["127.0.0.1:5222", "[::1]:5222", "localhost:1"] {
-            assert_eq!(Upstream::read(right).unwrap().0, right);
-        }
-        for wrong in ["", "localhost", ":5222", "localhost:0", "localhost:65536", "localhost:x"] {
-            assert!(Upstream::read(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn upstream_is_on_this_machine() {
-        for wrong in ["xmpp.example.org:5222", "192.0.2.1:5222", "[2001:db8::1]:5222"] {
-            assert!(Upstream::read(wrong).unwrap_err().contains("in the clear"), "{wrong}");
         }
     }
 

@@ -112,3 +112,24 @@ fn every_fault_of_a_site_is_told_at_once() {
     ];
     assert_eq!(faults, expected);
 }
+
+#[test]
+fn site_that_is_no_more_is_found_among_the_departed_until_it_is_back() {
+    let hosts = |hosts: &[&str]| {
+        let texts: Vec<String> = hosts
+            .iter()
+            .map(|host| GUESTS.replace("www.example.org', 'example.org", host))
+            .collect();
+        sites(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+    };
+    let second = hosts(&["a.test", "b.test"]).followed_by(hosts(&["b.test"]));
+    let third = second.followed_by(hosts(&["b.test", "c.test"]));
+    let fourth = third.followed_by(hosts(&["a.test"]));
+
+    assert!(second.by_host("a.test").is_none());
+    assert!(second.departed("A.test:443").is_some());
+    assert!(third.departed("a.test").is_some());
+    assert!(third.departed("b.test").is_none(), "it is there");
+    assert!(fourth.departed("a.test").is_none(), "it is back");
+    assert!(fourth.departed("b.test").is_some());
+}

@@ -21,9 +21,11 @@ pub struct Settings {
     /// (`/prebind` has its own, longer.)
     #[serde(with = "humantime_serde")]
     pub hold: Duration,
-    /// Sign-ins under way at once, over all servers; more wait for their turn, within their hold.
+    /// Sign-ins under way at once at one server, a quarter of them for members alone; more wait for their turn, within
+    /// their hold.
     pub sign_ins: NonZeroUsize,
-    /// Browsers that are held for a sign-in at once, those under way included; more are told at once to come back.
+    /// Browsers that are held for a sign-in at one server, those under way included and a quarter for members alone; more
+    /// are told at once to come back.
     pub waiting: NonZeroUsize,
     /// The largest stanza that is taken from a server; a larger one ends the stream.
     pub stanza: ByteSize,

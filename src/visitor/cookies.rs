@@ -1,7 +1,27 @@
 //! The cookies of a request, as they came (RFC 6265 §4.2).
 
+use bytesize::ByteSize;
 use hyper::HeaderMap;
 use hyper::header;
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+
+/// How many cookies a request to one of our own URLs may have: `[cookies]`. More get a 431.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// In number.
+    pub number: usize,
+    /// All together, with their names.
+    pub bytes: ByteSize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { number: 100, bytes: ByteSize::kib(16) }
+    }
+}
 
 /// The cookies of all `cookie` fields of a request, in their order.
 #[derive(Debug, Clone)]
@@ -21,9 +41,10 @@ impl<'a> Cookies<'a> {
         Self { pairs }
     }
 
-    /// The value of the first cookie of that name.
+    /// The value of the first cookie of that name, as it came: quotes belong to it (RFC 6265 §5.4).
     ///
-    /// Of several, browsers send the one with the longest path first, then the oldest.
+    /// Of several, browsers send the one with the longest path first, then the oldest. PHP and Node take the first
+    /// as well, so a visitor is here who he is there.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
         self.pairs.iter().find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| *value)
@@ -40,6 +61,19 @@ impl<'a> Cookies<'a> {
             wanted.map(|(name, value)| [*name, b"=", *value].concat()).collect();
         if pairs.is_empty() { None } else { Some(pairs.join(&b"; "[..])) }
     }
+}
+
+/// Whether the cookies of a request are within these bounds; nothing is copied to find out.
+#[must_use]
+pub fn are_within(headers: &HeaderMap, bounds: &Settings) -> bool {
+    let fields = || headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    // A `u64` holds the lengths of whatever fits into memory.
+    let bytes: u64 = fields().map(|field| field.len() as u64).sum();
+    let number = fields()
+        .flat_map(|field| field.split(|byte| *byte == b';'))
+        .filter(|text| !text.trim_ascii().is_empty())
+        .count();
+    bytes <= bounds.bytes.as_u64() && number <= bounds.number
 }
 
 /// Whether an answer with these headers sets one of the named cookies.
@@ -61,8 +95,6 @@ fn pair(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
     fn headers(fields: &[&'static str]) -> HeaderMap {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::io::Write;
+use std::num::NonZeroU32;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -32,8 +34,11 @@ pub struct Settings {
     /// How long a browser keeps the cookie, and a guest so the address.
     #[serde(with = "humantime_serde")]
     pub lifetime: Duration,
-    /// Sessions over BOSH that guests of one IPv4 address, or of one /64 of IPv6, may have at once; more get a 429.
-    pub per_address: usize,
+    /// Sessions that guests of one IPv4 address, or of one /64 of IPv6, may have at once; more get a 429.
+    pub per_address: NonZeroUsize,
+    /// Guests of one such address who are signed in within a minute: so many at once, and as many again each minute; more
+    /// get a 429. Each page load is a sign-in.
+    pub sign_ins_per_minute: NonZeroU32,
 }
 
 impl Default for Settings {
@@ -41,7 +46,8 @@ impl Default for Settings {
         Self {
             key_file: PathBuf::from("certs/guest-cookie.key"),
             lifetime: Duration::from_secs(30 * 24 * 60 * 60),
-            per_address: 100,
+            per_address: PER_ADDRESS,
+            sign_ins_per_minute: SIGN_INS_PER_MINUTE,
         }
     }
 }
@@ -195,6 +201,11 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The name of our cookie: the prefix makes browsers hold it to one host and to TLS.
 pub const COOKIE: &str = "__Host-vestibule-guest";
+
+/// A school, or the customers of a mobile network, behind one address.
+const PER_ADDRESS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+/// Each of those, every 20 s.
+const SIGN_INS_PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(299);
 
 /// How far the clocks of several machines with one key, or of one before and after it was set, may differ.
 const CLOCKS: Duration = Duration::from_secs(5 * 60);

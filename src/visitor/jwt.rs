@@ -1,202 +1,200 @@
-//! A member known by a signed cookie: a JWT with HS256 (RFC 7519).
+//! A member known by a signed cookie: a JWT (RFC 7519).
 
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::DecodingKey;
+use std::time::Duration;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use jsonwebtoken::Header;
 use jsonwebtoken::Validation;
 use serde_json::Map;
 use serde_json::Value;
 
 use crate::site::Site;
-use crate::site::settings::Jwt;
+use crate::site::jwt::Jwt;
+use crate::site::jwt::Source;
+use crate::site::key::Key;
+use crate::site::key::Keys;
+use crate::visitor;
+use crate::visitor::Freshness;
 use crate::visitor::Member;
 use crate::visitor::Said;
-use crate::visitor::cookies::Cookies;
+use crate::visitor::jwks::Jwks;
 
-/// The member whom the cookie names; nobody where there is none, or it proves nothing.
+/// The member whom the token in the cookie names; nobody where it proves nothing.
 ///
-/// It must be signed with the site's secret, have an `exp` that is to come and, if any, an `nbf` that is past.
-#[must_use]
-pub fn member(site: &Site, settings: &Jwt, cookies: &Cookies) -> Option<Member> {
-    let token = cookies.first(&settings.cookie)?;
-    match claims(settings, token) {
+/// # Errors
+/// [`visitor::Error::Unavailable`] when the keys of the site cannot be fetched.
+pub(super) async fn member(
+    site: &Site,
+    jwt: &Jwt,
+    token: &[u8],
+    (jwks, freshness): (&Jwks, Freshness),
+) -> Result<Option<Member>, visitor::Error> {
+    let now = SystemTime::now();
+    let said = match &jwt.keys {
+        Source::Here(keys) => Reading { jwt, keys, now, freshness }.said(token),
+        Source::At { url, algorithm } => match header_of(token) {
+            Ok(header) if algorithm.is_none_or(|only| header.alg == only.into()) => {
+                let keys = jwks.keys(url, &header, freshness).await?;
+                Reading { jwt, keys: &keys, now, freshness }.said(token)
+            }
+            Ok(_) => Err(Error::NoKey),
+            Err(error) => Err(error),
+        },
+    };
+    Ok(match said {
         Ok(said) => super::member(site, said),
         Err(reason) => {
             // An expired cookie is everyday life; the operator who looks for more finds it here.
             tracing::debug!(site = site.name, %reason, "the signed cookie proves nothing");
             None
         }
-    }
+    })
 }
 
+/// Why a token proves nothing.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
+    /// Not a token, or not signed with the key that it should be.
     #[error("{0}")]
     Token(#[from] jsonwebtoken::errors::Error),
+    /// RFC 7515 §4.1.11: who does not understand what is critical refuses all of it.
+    #[error("its header has critical parts, and none is known here")]
+    Critical,
+    /// No key is called so, and is for the algorithm that it names.
+    #[error("no key of the site has its kid and algorithm")]
+    NoKey,
+    /// Not what the setting asks for.
+    #[error("its iss is not the issuer")]
+    Issuer,
+    /// Not what the setting asks for.
+    #[error("its aud names no audience of ours")]
+    Audience,
+    /// It has no end, or one that is no number.
+    #[error("it has no exp")]
+    Endless,
+    /// Its end is past.
+    #[error("it has expired")]
+    Expired,
+    /// Its beginning is to come.
+    #[error("its {0} is to come, or is no date")]
+    Early(&'static str),
+    /// Nobody is named.
     #[error("no claim {0:?} with a text")]
     NoName(String),
 }
 
-fn claims(settings: &Jwt, token: &[u8]) -> Result<Said, Error> {
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.leeway = settings.leeway.as_secs();
-    validation.validate_nbf = true;
-    // The audience is the site's business: the key is its own.
+/// How a token is read: by which rules and keys, when, and what for.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    /// What it must say.
+    pub jwt: &'a Jwt,
+    /// What it must be signed with.
+    pub keys: &'a Keys,
+    /// The time by our clock.
+    pub now: SystemTime,
+    /// Whether a session begins, or goes on.
+    pub freshness: Freshness,
+}
+
+impl Reading<'_> {
+    /// What the site says in `token` about a member.
+    ///
+    /// # Errors
+    /// Why it proves nothing.
+    pub fn said(&self, token: &[u8]) -> Result<Said, Error> {
+        let header = header_of(token)?;
+        let mut refused = Error::NoKey;
+        for key in self.keys.meant_by(header.alg, header.kid.as_deref()) {
+            match verified(key, token) {
+                Ok(claims) => {
+                    self.check_party(&claims)?;
+                    self.check_time(&claims)?;
+                    return self.said_in(claims);
+                }
+                Err(error) => refused = error.into(),
+            }
+        }
+        Err(refused)
+    }
+
+    fn check_party(&self, claims: &Map<String, Value>) -> Result<(), Error> {
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        if self.jwt.issuer.is_some() && self.jwt.issuer.as_deref() != issuer {
+            return Err(Error::Issuer);
+        }
+        let is_ours = |audience: &Value| {
+            audience.as_str().is_some_and(|named| self.jwt.audience.iter().any(|own| own == named))
+        };
+        let names_us = match claims.get("aud") {
+            Some(Value::Array(several)) => several.iter().any(is_ours),
+            Some(one) => is_ours(one),
+            None => false,
+        };
+        if self.jwt.audience.is_empty() || names_us { Ok(()) } else { Err(Error::Audience) }
+    }
+
+    fn check_time(&self, claims: &Map<String, Value>) -> Result<(), Error> {
+        // A clock before 1970 is at fault itself; every token is then of another time.
+        let now = self.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let grace = match self.freshness {
+            Freshness::NewSession => self.jwt.leeway,
+            Freshness::KnownSession => self.jwt.leeway.max(self.jwt.proof),
+        };
+        let end = claims.get("exp").and_then(date).ok_or(Error::Endless)?;
+        if end.saturating_add(grace) < now {
+            return Err(Error::Expired);
+        }
+        for name in ["nbf", "iat"] {
+            let Some(value) = claims.get(name) else { continue };
+            let is_past = date(value).is_some_and(|begin| begin <= now + self.jwt.leeway);
+            if !is_past {
+                return Err(Error::Early(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn said_in(&self, mut claims: Map<String, Value>) -> Result<Said, Error> {
+        let names = &self.jwt.claims;
+        let text = |claims: &Map<String, Value>, name: &str| {
+            claims.get(name).and_then(Value::as_str).map(ToOwned::to_owned)
+        };
+        let username =
+            text(&claims, &names.username).ok_or_else(|| Error::NoName(names.username.clone()))?;
+        let nick = text(&claims, &names.nick);
+        let session_id = text(&claims, &names.session_id);
+        let groups = claims
+            .remove(&names.groups)
+            .and_then(|groups| serde_json::from_value(groups).ok())
+            .unwrap_or_default();
+        Ok(Said { username, nick, groups, session_id })
+    }
+}
+
+/// What a token says about itself. Keys that it brings along or points to are never looked at.
+fn header_of(token: &[u8]) -> Result<Header, Error> {
+    let header = jsonwebtoken::decode_header(token)?;
+    if header.crit.is_some() { Err(Error::Critical) } else { Ok(header) }
+}
+
+/// The claims of a token that this key has signed, with the one algorithm that it is for; what they say is not looked at.
+fn verified(key: &Key, token: &[u8]) -> jsonwebtoken::errors::Result<Map<String, Value>> {
+    let mut validation = Validation::new(key.algorithm.into());
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
     validation.validate_aud = false;
-    let key = DecodingKey::from_secret(settings.secret.expose());
-    let mut claims: Map<String, Value> = jsonwebtoken::decode(token, &key, &validation)?.claims;
-    let Some(Value::String(username)) = claims.remove(&settings.claim) else {
-        return Err(Error::NoName(settings.claim.clone()));
-    };
-    let nick = match claims.remove("nick") {
-        Some(Value::String(nick)) => Some(nick),
-        Some(_) | None => None,
-    };
-    let groups = claims
-        .remove("groups")
-        .and_then(|groups| serde_json::from_value(groups).ok())
-        .unwrap_or_default();
-    Ok(Said { username, nick, groups, session_id: None })
+    Ok(jsonwebtoken::decode(token, &key.key, &validation)?.claims)
+}
+
+/// Seconds since 1970, which may have a fraction (RFC 7519 §2).
+fn date(value: &Value) -> Option<Duration> {
+    value
+        .as_u64()
+        .map(Duration::from_secs)
+        .or_else(|| value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 #[cfg(test)]
-mod tests {
-    use hyper::HeaderMap;
-    use hyper::header;
-    use jsonwebtoken::EncodingKey;
-    use jsonwebtoken::Header;
-    use serde_json::json;
-
-    use super::*;
-    use crate::site::Session;
-
-    const SECRET: &str = "a secret of 32 bytes, shared, ok";
-
-    fn site(more: &str) -> Site {
-        let text = format!(
-            "hosts = ['a.example']
-             without_session = 'refuse'
-             reserved = ['admin']
-             {more}
-             [registered]
-             domain = 'xmpp.example.org'
-             upstream = '127.0.0.1:5222'
-             secret = 'a secret we share'
-             [session.jwt]
-             cookie = 'session'
-             secret = '{SECRET}'"
-        );
-        crate::site::tests::site(&text).unwrap()
-    }
-
-    fn now() -> u64 {
-        jsonwebtoken::get_current_timestamp()
-    }
-
-    fn token(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
-        let key = EncodingKey::from_secret(secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(algorithm), claims, &key).unwrap()
-    }
-
-    fn seen(site: &Site, token: &str) -> Option<Member> {
-        let Some(Session::Jwt(settings)) = &site.session else { panic!("no jwt") };
-        let mut headers = HeaderMap::new();
-        headers.insert(header::COOKIE, format!("other=1; session={token}").parse().unwrap());
-        member(site, settings, &Cookies::of(&headers))
-    }
-
-    fn seen_by(claims: &Value) -> Option<Member> {
-        seen(&site(""), &token(Algorithm::HS256, SECRET, claims))
-    }
-
-    #[test]
-    fn member_is_who_the_signed_cookie_says() {
-        let member = seen_by(
-            &json!({"sub": "bob", "exp": now() + 60, "nick": "Bob B.", "groups": ["Registered"]}),
-        )
-        .unwrap();
-
-        assert_eq!(member.localpart.as_str(), "bob");
-        assert_eq!(member.nick.as_deref(), Some("Bob B."));
-        assert_eq!(member.groups, ["Registered"]);
-    }
-
-    #[test]
-    fn expired_and_early_cookies_prove_nothing_beyond_the_leeway() {
-        assert!(seen_by(&json!({"sub": "bob", "exp": now() - 10})).is_some());
-        assert!(seen_by(&json!({"sub": "bob", "exp": now() - 60})).is_none());
-        assert!(seen_by(&json!({"sub": "bob", "exp": now() + 600, "nbf": now() + 10})).is_some());
-        assert!(seen_by(&json!({"sub": "bob", "exp": now() + 600, "nbf": now() + 60})).is_none());
-    }
-
-    #[test]
-    fn cookie_without_end_or_name_proves_nothing() {
-        assert!(seen_by(&json!({"sub": "bob"})).is_none());
-        assert!(seen_by(&json!({"sub": "bob", "exp": "never"})).is_none());
-        assert!(seen_by(&json!({"exp": now() + 60})).is_none());
-        assert!(seen_by(&json!({"sub": 7, "exp": now() + 60})).is_none());
-    }
-
-    #[test]
-    fn other_keys_and_algorithms_prove_nothing() {
-        let claims = json!({"sub": "bob", "exp": now() + 60});
-        let site = site("");
-        let good = token(Algorithm::HS256, SECRET, &claims);
-        let mut parts = good.split('.');
-        let (_, body, seal) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-        // {"alg":"none"}
-        let none = "eyJhbGciOiJub25lIn0";
-
-        assert!(seen(&site, &good).is_some());
-        assert!(seen(&site, &token(Algorithm::HS256, "another secret", &claims)).is_none());
-        assert!(seen(&site, &token(Algorithm::HS512, SECRET, &claims)).is_none());
-        for token in [
-            format!("{none}.{body}."),
-            format!("{none}.{body}.{seal}"),
-            format!("{good}x"),
-            "x".into(),
-            String::new(),
-        ] {
-            assert!(seen(&site, &token).is_none(), "{token}");
-        }
-    }
-
-    #[test]
-    fn reserved_name_is_nobody_in_any_case() {
-        for name in ["admin", "Admin"] {
-            assert!(seen_by(&json!({"sub": name, "exp": now() + 60})).is_none(), "{name}");
-        }
-    }
-
-    #[test]
-    fn name_that_cannot_be_an_address_is_nobody() {
-        assert!(seen_by(&json!({"sub": "", "exp": now() + 60})).is_none());
-        let token = token(Algorithm::HS256, SECRET, &json!({"sub": "Bob", "exp": now() + 60}));
-        assert!(seen(&site(""), &token).is_some());
-        assert!(seen(&site("usernames = 'exact'"), &token).is_none());
-    }
-
-    #[test]
-    fn claim_of_the_username_is_a_setting() {
-        let text = "hosts = ['a.example']
-            [registered]
-            domain = 'xmpp.example.org'
-            upstream = '127.0.0.1:5222'
-            secret = 'a secret we share'
-            [session.jwt]
-            cookie = 'session'
-            claim = 'login'
-            secret = 'a secret of 32 bytes, shared, ok'";
-        let site = crate::site::tests::site(text).unwrap();
-
-        let member = seen(
-            &site,
-            &token(
-                Algorithm::HS256,
-                SECRET,
-                &json!({"login": "bob", "sub": "7", "exp": now() + 60}),
-            ),
-        );
-
-        assert_eq!(member.unwrap().localpart.as_str(), "bob");
-    }
-}
+mod tests;

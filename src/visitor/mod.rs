@@ -2,6 +2,7 @@
 
 pub mod cookies;
 pub mod guest;
+pub mod jwks;
 pub mod jwt;
 pub mod whois;
 
@@ -20,6 +21,7 @@ use crate::site::Site;
 use crate::site::settings::WithoutSession;
 use crate::visitor::cookies::Cookies;
 use crate::visitor::guest::Guest;
+use crate::visitor::jwks::Jwks;
 use crate::visitor::whois::Whois;
 
 /// Who is behind a browser.
@@ -74,6 +76,15 @@ pub struct Seen {
     pub proven: bool,
 }
 
+/// By what a browser is known again, whoever is behind it now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// A hash of the cookies by which the site knows its visitors, as they came; none where none came.
+    pub cookies: Option<[u8; 32]>,
+    /// The guest whom our own cookie names, whether or not the site knows a member.
+    pub guest: Option<guest::Id>,
+}
+
 /// Why a request has no visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -90,8 +101,19 @@ pub enum Error {
 pub enum Freshness {
     /// A session begins: PHP keeps one cookie over login and logout, so the answer must be of now.
     NewSession,
-    /// A session goes on: what was answered a while ago will do.
+    /// A session goes on: what was answered a while ago will do, and so will a signed cookie that ended a while ago.
     KnownSession,
+}
+
+/// The bounds of finding out who a visitor is.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    /// Of asking a site.
+    pub whois: whois::Settings,
+    /// Of fetching a site's keys.
+    pub jwks: jwks::Settings,
+    /// Of the cookies of one request.
+    pub cookies: cookies::Settings,
 }
 
 /// What tells visitors apart, for all sites.
@@ -99,13 +121,23 @@ pub enum Freshness {
 pub struct Visitors {
     guests: guest::Key,
     whois: Whois,
+    jwks: Jwks,
+    cookies: cookies::Settings,
 }
 
 impl Visitors {
-    /// Guests are known by `guests`, members by asking their site through `client`.
+    /// Guests are known by `guests`; members by asking their site through `client`, or by the keys of the site.
     #[must_use]
-    pub fn new(guests: guest::Key, whois: whois::Settings, client: Client) -> Self {
-        Self { guests, whois: Whois::new(whois, client) }
+    pub fn new(guests: guest::Key, bounds: Bounds, client: Client) -> Self {
+        let Bounds { whois, jwks, cookies } = bounds;
+        let whois = Whois::new(whois, client.clone());
+        Self { guests, whois, jwks: Jwks::new(jwks, client), cookies }
+    }
+
+    /// Whether a request has no more cookies than one may have.
+    #[must_use]
+    pub fn cookies_are_within_bounds(&self, headers: &HeaderMap) -> bool {
+        cookies::are_within(headers, &self.cookies)
     }
 
     /// Who sent a request with these headers, from this address.
@@ -126,7 +158,10 @@ impl Visitors {
                     whois::Question { site, settings, cookies: &cookies, headers, address };
                 self.whois.ask(&question, freshness).await?
             }
-            Some(Session::Jwt(settings)) => jwt::member(site, settings, &cookies),
+            Some(Session::Jwt(jwt)) => match cookies.first(&jwt.cookie) {
+                Some(token) => jwt::member(site, jwt, token, (&self.jwks, freshness)).await?,
+                None => None,
+            },
             None => None,
         };
         match (member, site.without_session) {
@@ -153,11 +188,29 @@ impl Visitors {
         self.whois.forget(site, &Cookies::of(headers));
     }
 
+    /// By what the browser of a request is known again.
+    #[must_use]
+    pub fn marks(&self, site: &Site, headers: &HeaderMap) -> Marks {
+        let cookies = Cookies::of(headers);
+        let named = cookies.named(site.cookies());
+        Marks {
+            cookies: named.map(|named| whois::hash_of_cookies(site, &named)),
+            guest: self.known_guest(site, &cookies, SystemTime::now()).map(|guest| guest.id),
+        }
+    }
+
+    /// Drops what is known about cookies with this hash, as [`forget`](Self::forget) does.
+    pub fn forget_marked(&self, cookies: &[u8; 32]) {
+        self.whois.forget_hash(cookies);
+    }
+
+    fn known_guest(&self, site: &Site, cookies: &Cookies, now: SystemTime) -> Option<Guest> {
+        cookies.first(guest::COOKIE).and_then(|value| self.guests.read(site, value, now))
+    }
+
     fn guest(&self, site: &Site, cookies: &Cookies) -> Result<Seen, Error> {
         let now = SystemTime::now();
-        if let Some(guest) =
-            cookies.first(guest::COOKIE).and_then(|value| self.guests.read(site, value, now))
-        {
+        if let Some(guest) = self.known_guest(site, cookies, now) {
             return Ok(Seen { visitor: Visitor::Guest(guest), set_cookie: None, proven: true });
         }
         // Without randomness there is no guest; it comes back, or the machine is broken beyond us.
@@ -192,14 +245,18 @@ fn member(site: &Site, said: Said) -> Option<Member> {
 
 /// What a site says about a member.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-struct Said {
-    username: String,
+pub struct Said {
+    /// The name that the member has at the site.
+    pub username: String,
+    /// The name to be shown.
     #[serde(default)]
-    nick: Option<String>,
+    pub nick: Option<String>,
+    /// The groups of the site that the member is in.
     #[serde(default)]
-    groups: Vec<String>,
+    pub groups: Vec<String>,
+    /// The site's own name for the session.
     #[serde(default)]
-    session_id: Option<String>,
+    pub session_id: Option<String>,
 }
 
 #[cfg(test)]
@@ -214,7 +271,7 @@ mod tests {
         let settings =
             guest::Settings { key_file: folder.path().join("key"), ..Default::default() };
         let client = Client::new(&outbound::Settings::default());
-        Visitors::new(guest::Key::load(&settings).unwrap(), whois::Settings::default(), client)
+        Visitors::new(guest::Key::load(&settings).unwrap(), Bounds::default(), client)
     }
 
     fn site(without_session: &str) -> Arc<Site> {
@@ -231,7 +288,7 @@ mod tests {
              secret = 'a secret we share'
              [session.jwt]
              cookie = 'session'
-             secret = 'between us'"
+             secret = 'a secret of 32 bytes, shared, ok'"
         );
         Arc::new(crate::site::tests::site(&text).unwrap())
     }

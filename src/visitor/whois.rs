@@ -151,8 +151,13 @@ impl Whois {
     /// Drops what is known of these cookies, and cuts a question on its way loose from who asks next.
     pub(super) fn forget(&self, site: &Site, cookies: &Cookies) {
         if let Some(cookies) = cookies.named(site.cookies()) {
-            self.known.forget(&hash_of_cookies(site, &cookies));
+            self.forget_hash(&hash_of_cookies(site, &cookies));
         }
+    }
+
+    /// The same, by [`hash_of_cookies`].
+    pub(super) fn forget_hash(&self, cookies: &Hash) {
+        self.known.forget(cookies);
     }
 
     fn known_or_flight(
@@ -305,7 +310,8 @@ fn key(question: &Question, cookies: &[u8]) -> Key {
     Key { cookies: hash_of_cookies(question.site, cookies), browser }
 }
 
-fn hash_of_cookies(site: &Site, cookies: &[u8]) -> Hash {
+/// What stands for the cookies of a site's visitor, so that a copy of our memory opens no session.
+pub(super) fn hash_of_cookies(site: &Site, cookies: &[u8]) -> Hash {
     // No host name has a zero byte, so site and cookies cannot flow into each other.
     hash(&[site.name.as_bytes(), b"\0", cookies])
 }

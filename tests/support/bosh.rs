@@ -62,6 +62,11 @@ impl Browser {
         Self { origin, ..self }
     }
 
+    /// The same, with another cookie, or none.
+    pub(crate) fn with_cookie(self, cookie: Option<String>) -> Self {
+        Self { cookie, ..self }
+    }
+
     /// The same, through a reverse proxy that says where it is.
     pub(crate) fn forwarded_for(self, address: &'static str) -> Self {
         Self { forwarded_for: Some(address), ..self }

@@ -12,6 +12,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vestibule::config::Config;
@@ -65,7 +68,8 @@ impl Proxy {
     pub(crate) async fn at(address: SocketAddr, sites: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("proxy.toml");
-        fs::write(&path, format!("[listen]\nhttps = ['{address}']\n{sites}"))
+        let internal = if sites.contains("[internal]") { "" } else { INTERNAL };
+        fs::write(&path, format!("[listen]\nhttps = ['{address}']\n{sites}\n{internal}"))
             .expect("a configuration");
         let (ports, stop, running) = serve(&path).await;
         Self { folder, ports, stop: Some(stop), running }
@@ -104,6 +108,30 @@ impl Proxy {
         SocketAddr::from(([127, 0, 0, 1], *self.ports.last().expect("one listener")))
     }
 
+    /// What it has counted.
+    pub(crate) async fn metrics(&self) -> String {
+        self.ask_internally("GET /metrics", "").await.1
+    }
+
+    /// Asks it to end sessions; status and answer.
+    pub(crate) async fn revoke(&self, question: &str) -> (u16, String) {
+        self.ask_internally("POST /sessions/revoke", question).await
+    }
+
+    async fn ask_internally(&self, what: &str, body: &str) -> (u16, String) {
+        let mut peer = TcpStream::connect(self.internal()).await.expect("it listens");
+        let length = body.len();
+        let request = format!(
+            "{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        peer.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).await.expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
     /// Tells it to go down, and waits until it has.
     pub(crate) async fn stop(mut self) {
         self.stop.take();
@@ -139,7 +167,7 @@ async fn serve(path: &Path) -> (Vec<u16>, oneshot::Sender<()>, JoinHandle<()>) {
     (ports, stop, running)
 }
 
-/// TLS that trusts this certificate, and speaks `alpn`.
+/// TLS that trusts these authorities, and speaks `alpn`.
 pub(crate) fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certificate).expect("a certificate file") {
@@ -168,6 +196,8 @@ pub(crate) fn signed_cookie(username: &str, secret: &str, seconds: i64) -> Strin
     let token = jsonwebtoken::encode(&Header::default(), &claims, &key).expect("a token");
     format!("session={token}")
 }
+
+const INTERNAL: &str = "[internal]\nlisten = '127.0.0.1:0'\n";
 
 /// What the site signs its cookies with.
 pub(crate) const JWT_SECRET: &str = "what the site signs its cookies with";

@@ -1,15 +1,19 @@
-//! A raw HTTP client: what no well-behaved one would send, over TLS or in the clear.
+//! A raw HTTP client, which sends what no well-behaved one would, and web servers to try a browser's patience.
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -170,6 +174,81 @@ pub(crate) async fn door(listen: &str, http: &str, backend: Option<SocketAddr>) 
          [site.guests]\ndomain = 'guest.localhost'\nupstream = '127.0.0.1:1'\nsecret = 'a secret of the tests'\n"
     ))
     .await
+}
+
+/// A web server whose answer never ends.
+#[derive(Debug)]
+pub(crate) struct Endless {
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    /// A connection to it is over.
+    pub(crate) left: mpsc::Receiver<()>,
+}
+
+impl Endless {
+    /// Starts it.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it goes on");
+        let address = listener.local_addr().expect("it goes on");
+        let (leaves, left) = mpsc::channel(8);
+        tokio::spawn(async move {
+            loop {
+                let (mut peer, _) = listener.accept().await.expect("it goes on");
+                let leaves = leaves.clone();
+                tokio::spawn(async move {
+                    let request = until_blank_line(&mut peer).await;
+                    if request.starts_with("POST") {
+                        let _ = peer.read_to_end(&mut Vec::new()).await;
+                    } else {
+                        let _ = peer.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                        while peer.write_all(&[b'a'; 4096]).await.is_ok() {}
+                    }
+                    let _ = leaves.send(()).await;
+                });
+            }
+        });
+        Self { address, left }
+    }
+}
+
+/// A web server that answers when it is told to.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    /// A request is there.
+    pub(crate) asked: mpsc::Receiver<()>,
+    /// Tells it to.
+    pub(crate) answer: Arc<Notify>,
+}
+
+impl Held {
+    /// Starts it.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it goes on");
+        let address = listener.local_addr().expect("it goes on");
+        let (asks, asked) = mpsc::channel(8);
+        let answer = Arc::new(Notify::new());
+        let told = answer.clone();
+        tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.expect("it goes on");
+            until_blank_line(&mut peer).await;
+            asks.send(()).await.expect("it goes on");
+            told.notified().await;
+            peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await
+                .expect("it goes on");
+        });
+        Self { address, asked, answer }
+    }
+}
+
+async fn until_blank_line(peer: &mut TcpStream) -> String {
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        request.push(char::from(peer.read_u8().await.expect("it goes on")));
+    }
+    request
 }
 
 pub(crate) const DATA: u8 = 0;

@@ -9,6 +9,7 @@
     reason = "a test that cannot get its server has failed"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod bosh;
 pub(crate) mod forwarder;
 pub(crate) mod gateway;
@@ -20,4 +21,5 @@ pub(crate) mod script;
 pub(crate) mod site;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
+pub(crate) mod wire;
 pub(crate) mod xmpp;

@@ -1,9 +1,12 @@
 //! Requests on their way to a scripted web server, and answers on their way back.
 
+mod failures;
+mod pauses;
 mod upgrades;
 
 use http_body_util::Full;
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -12,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::visitor::Bounds;
 use crate::visitor::Freshness;
 use crate::visitor::Visitor;
 use crate::visitor::guest;
-use crate::visitor::whois;
 
 /// A web server whose every answer is written by the test.
 struct Server {
@@ -90,11 +93,7 @@ fn visitors() -> Arc<Visitors> {
     let settings =
         guest::Settings { key_file: folder.path().join("key"), ..guest::Settings::default() };
     let client = Client::new(&outbound::Settings::default());
-    Arc::new(Visitors::new(
-        guest::Key::load(&settings).unwrap(),
-        whois::Settings::default(),
-        client,
-    ))
+    Arc::new(Visitors::new(guest::Key::load(&settings).unwrap(), Bounds::default(), client))
 }
 
 fn backend(visitors: &Arc<Visitors>) -> Backend {

@@ -1,7 +1,11 @@
 //! The site's own WebSockets: after the 101 of its web server the two connections are one.
 
+use std::io;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
@@ -12,7 +16,14 @@ use hyper::header::HeaderValue;
 use hyper::upgrade::OnUpgrade;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::io::ReadHalf;
+use tokio::io::WriteHalf;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -55,7 +66,8 @@ impl Wanted {
 
     /// Joins both connections after the web server's 101.
     ///
-    /// The task ends with either side, with the edge, or when the connections are not free in time.
+    /// The task ends with either side, when both are silent for `idle`, with the edge, or when the connections are not
+    /// free in time.
     ///
     /// # Errors
     /// [`Refusal::BadGateway`] where the server switches to something else.
@@ -63,6 +75,7 @@ impl Wanted {
         self,
         response: &mut Response<B>,
         tasks: &TaskTracker,
+        idle: Duration,
         shutdown: CancellationToken,
     ) -> Result<(), Refusal> {
         if !is_websocket(response.headers()) {
@@ -72,7 +85,7 @@ impl Wanted {
         let Self { browser, place } = self;
         tasks.spawn(async move {
             tokio::select! {
-                () = carry(browser, server) => {}
+                () = carry(browser, server, idle) => {}
                 () = shutdown.cancelled() => {}
             }
             drop(place);
@@ -89,20 +102,60 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         && first.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-async fn carry(browser: OnUpgrade, server: OnUpgrade) {
+async fn carry(browser: OnUpgrade, server: OnUpgrade, idle: Duration) {
     let both = async { Ok((browser.await?, server.await?)) };
     let joined: Result<hyper::Result<(Upgraded, Upgraded)>, _> =
         tokio::time::timeout(COMPLETION, both).await;
     match joined {
-        Ok(Ok((browser, server))) => {
-            let (mut browser, mut server) = (TokioIo::new(browser), TokioIo::new(server));
-            // Either side may end as it likes; there is nobody left to tell.
-            copy_bidirectional(&mut browser, &mut server).await.ok();
-        }
+        Ok(Ok((browser, server))) => relay(TokioIo::new(browser), TokioIo::new(server), idle).await,
         Ok(Err(error)) => debug!(%error, "an upgrade to the site was not completed"),
         Err(_) => debug!("an upgrade to the site was not completed in time"),
     }
 }
 
+/// Carries bytes both ways to the end of both, or of either by an error, or until both are silent for `idle`.
+pub(super) async fn relay<S: AsyncRead + AsyncWrite>(browser: S, server: S, idle: Duration) {
+    let (from_browser, to_browser) = tokio::io::split(browser);
+    let (from_server, to_server) = tokio::io::split(server);
+    let heard = Mutex::new(Instant::now());
+    let there = one_way(from_browser, to_server, &heard);
+    let back = one_way(from_server, to_browser, &heard);
+    tokio::select! {
+        // Either side may end as it likes; there is nobody left to tell.
+        _ = async { tokio::try_join!(there, back) } => {}
+        () = silence(&heard, idle) => debug!("a WebSocket of the site was silent for too long"),
+    }
+}
+
+async fn one_way<S: AsyncRead + AsyncWrite>(
+    mut from: ReadHalf<S>,
+    mut to: WriteHalf<S>,
+    heard: &Mutex<Instant>,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(BUFFER);
+        if from.read_buf(&mut buffer).await? == 0 {
+            return to.shutdown().await;
+        }
+        *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        to.write_all_buf(&mut buffer).await?;
+        to.flush().await?;
+    }
+}
+
+/// Ends when nothing was heard for so long.
+async fn silence(heard: &Mutex<Instant>, idle: Duration) {
+    loop {
+        let due = *heard.lock().unwrap_or_else(PoisonError::into_inner) + idle;
+        if due <= Instant::now() {
+            return;
+        }
+        sleep_until(due).await;
+    }
+}
+
 /// How long both connections may take to be free of HTTP: the browser's has the 101 to read.
 const COMPLETION: Duration = Duration::from_secs(10);
+/// What is read at once, in bytes.
+const BUFFER: usize = 8 * 1024;

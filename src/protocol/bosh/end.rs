@@ -20,6 +20,9 @@ pub enum End {
     /// The browser did not sign in within the time for it.
     #[error("the browser's login took too long")]
     LoginLate,
+    /// The browser failed to sign in as often as it may.
+    #[error("the browser failed to sign in too often")]
+    FailedSignIns,
     /// A request carried what may not be passed on.
     #[error("a request was not a body of whole elements")]
     BadRequest,
@@ -34,6 +37,9 @@ pub enum End {
     /// More waited for the browser than may.
     #[error("the browser did not fetch what waited for it")]
     QueueFull,
+    /// Upstream sent a stanza of more bytes than it may.
+    #[error("upstream sent too large a stanza")]
+    UpstreamStanza,
     /// The connection to upstream broke, or upstream closed it.
     #[error("upstream was lost")]
     UpstreamLost,
@@ -59,9 +65,13 @@ impl End {
                 Some(Condition::ItemNotFound)
             }
             Self::BadRequest => Some(Condition::BadRequest),
-            Self::LoginLate | Self::QueueFull => Some(Condition::PolicyViolation),
+            Self::LoginLate | Self::FailedSignIns | Self::QueueFull => {
+                Some(Condition::PolicyViolation)
+            }
             Self::StreamError(_) => Some(Condition::RemoteStreamError),
-            Self::UpstreamLost | Self::ShutDown => Some(Condition::SystemShutdown),
+            Self::UpstreamStanza | Self::UpstreamLost | Self::ShutDown => {
+                Some(Condition::SystemShutdown)
+            }
         }
     }
 
@@ -74,9 +84,11 @@ impl End {
             | Self::Inactive
             | Self::NeverAttached
             | Self::LoginLate
+            | Self::FailedSignIns
             | Self::BadRequest
             | Self::OutsideWindow { .. }
             | Self::QueueFull
+            | Self::UpstreamStanza
             | Self::UpstreamLost
             | Self::Revoked
             | Self::ShutDown => &[],
@@ -89,11 +101,12 @@ impl End {
     #[must_use]
     pub fn awaits_browser(&self) -> bool {
         match self {
-            Self::UpstreamLost | Self::StreamError(_) => true,
+            Self::UpstreamStanza | Self::UpstreamLost | Self::StreamError(_) => true,
             Self::Terminated
             | Self::Inactive
             | Self::NeverAttached
             | Self::LoginLate
+            | Self::FailedSignIns
             | Self::BadRequest
             | Self::OutsideWindow { .. }
             | Self::QueueFull

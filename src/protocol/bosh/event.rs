@@ -35,8 +35,8 @@ pub enum Event<'a> {
 pub enum Action {
     /// Answer a request with status 200 and this body.
     Answer(RequestId, Bytes),
-    /// Write whole stanzas upstream.
-    Send(Vec<u8>),
+    /// Write whole stanzas upstream; so many.
+    Send(Vec<u8>, usize),
     /// One element of the browser's login, to be answered by [`Event::Welcome`] or [`Event::SignedIn`] before
     /// the next action is asked for.
     Login(Vec<u8>),

@@ -45,11 +45,12 @@ impl Inbox {
             match self.inputs.pop_front()? {
                 Input::Restart => return Some(Action::Restart),
                 Input::Element(element, _) if login => return Some(Action::Login(element)),
-                Input::Element(element, true) => return Some(Action::Send(element)),
+                Input::Element(element, true) => return Some(Action::Send(element, 1)),
                 // The session ends over such a one; it goes nowhere in any case.
                 Input::Element(_, false) => {}
                 Input::Payload(payload) if !login && payload.passes() => {
-                    return Some(Action::Send(payload.into_bytes()));
+                    let count = payload.len();
+                    return Some(Action::Send(payload.into_bytes(), count));
                 }
                 // One by one, because any of them may end the login.
                 Input::Payload(payload) => {

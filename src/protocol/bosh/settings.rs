@@ -1,5 +1,6 @@
 //! What an administrator may set about BOSH: `[bosh]` in proxy.toml.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -32,6 +33,12 @@ pub struct Settings {
     pub login: Duration,
     /// The largest request. 16 KiB to 4 MiB.
     pub body: ByteSize,
+    /// How long a request may take to arrive; a slower one gets a 408. 5s to 5m.
+    #[serde(with = "humantime_serde")]
+    pub body_time: Duration,
+    /// Requests for sessions that are not there, or not the visitor's, of one IPv4 address or one /64 of IPv6: so many at
+    /// once, and as many again each minute; more get a 429.
+    pub unknown_sids: NonZeroU32,
     /// How much may wait for a browser before upstream is read no further. 16 KiB to 16 MiB.
     pub queue: ByteSize,
     /// How much may wait for a browser at all; more ends the session. At least `queue` and the largest stanza of upstream.
@@ -51,9 +58,15 @@ impl Default for Settings {
             sessions: 10_000,
             login: Duration::from_secs(30),
             body: ByteSize::kib(256),
+            body_time: Duration::from_secs(30),
+            unknown_sids: UNKNOWN_SIDS,
             queue: ByteSize::kib(256),
             queue_limit: ByteSize::mib(8),
             answers: ByteSize::kib(64),
         }
     }
 }
+
+/// After a restart, 300 browsers behind one address ask twice each for a session that is gone. Strophe begins anew on a 429
+/// as on `item-not-found`, so nobody is locked out beyond it either.
+const UNKNOWN_SIDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(599);

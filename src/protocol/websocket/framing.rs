@@ -70,7 +70,7 @@ pub fn write_open(domain: &str, id: &str, out: &mut Vec<u8>) {
 ///
 /// Strophe knows a clean close by exactly these bytes.
 pub fn write_close(out: &mut Vec<u8>) {
-    write_text(b"<close xmlns=\"urn:ietf:params:xml:ns:xmpp-framing\" />", out);
+    write_text(CLOSE, out);
     frame::write_close(frame::NORMAL, out);
 }
 
@@ -80,6 +80,16 @@ pub fn write_stream_error(error: StreamError, out: &mut Vec<u8>) {
     write_close(out);
 }
 
+/// Tells a browser that broke RFC 6455 how: in the close frame, and where a message was too long, as a stream error before.
+pub fn write_frame_error(error: frame::Error, out: &mut Vec<u8>) {
+    if matches!(error, frame::Error::TooBig { .. }) {
+        write_text(StreamError::PolicyViolation.to_xml().as_bytes(), out);
+        write_text(CLOSE, out);
+    }
+    frame::write_close(error.close_code(), out);
+}
+
+const CLOSE: &[u8] = b"<close xmlns=\"urn:ietf:params:xml:ns:xmpp-framing\" />";
 const CLIENT_DECLARATION: &str = " xmlns=\"jabber:client\"";
 const STREAM_DECLARATION: &str = " xmlns:stream=\"http://etherx.jabber.org/streams\"";
 

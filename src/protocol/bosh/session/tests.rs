@@ -120,7 +120,7 @@ impl Scene {
         std::iter::from_fn(|| self.session.next_action())
             .map(|action| match action {
                 Action::Answer(RequestId(id), body) => Answered(id, text(&body)),
-                Action::Send(bytes) => Sent(text(&bytes)),
+                Action::Send(bytes, _) => Sent(text(&bytes)),
                 Action::Login(element) => Login(text(&element)),
                 Action::Restart => Restart,
                 Action::Over(why) => Over(why),

@@ -50,7 +50,7 @@ fn element_after_the_login_in_the_same_body_goes_upstream() {
     assert_eq!(scene.session.next_action(), Some(Action::Login(b"<auth/>".to_vec())));
     scene.session.receive(Event::SignedIn(b"<success/>"), scene.now);
 
-    assert_eq!(scene.session.next_action(), Some(Action::Send(b"<iq id='bind'/>".to_vec())));
+    assert_eq!(scene.session.next_action(), Some(Action::Send(b"<iq id='bind'/>".to_vec(), 1)));
     assert!(matches!(scene.session.next_action(), Some(Action::Answer(RequestId(1), _))));
 }
 

@@ -185,7 +185,7 @@ impl World {
         let mut untaken = Vec::new();
         while let Some(action) = self.session.next_action() {
             match action {
-                Action::Send(bytes) => {
+                Action::Send(bytes, _) => {
                     self.upstream_got.push_str(std::str::from_utf8(&bytes).unwrap());
                 }
                 Action::Answer(RequestId(connection), body) => {

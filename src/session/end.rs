@@ -1,0 +1,76 @@
+//! Why a session over WebSocket is over, as the log has it.
+
+use thiserror::Error;
+
+use crate::metrics::Bound;
+use crate::protocol::stream_error::Meaning;
+use crate::protocol::stream_error::StreamError;
+use crate::protocol::websocket::frame;
+use crate::protocol::xml::splitter;
+
+/// Why a session is over.
+#[derive(Debug, Error)]
+pub enum End {
+    /// The browser sent `<close/>`.
+    #[error("the browser closed the stream")]
+    BrowserClosed,
+    /// The browser's socket is gone, or it sent a close frame alone: it may come back and resume.
+    #[error("the browser left")]
+    BrowserLeft,
+    /// The browser no longer answers pings.
+    #[error("the browser fell silent")]
+    BrowserSilent,
+    /// The browser broke RFC 6455.
+    #[error("the browser broke RFC 6455: {0}")]
+    BadFrame(frame::Error),
+    /// The browser broke XMPP.
+    #[error("the browser's stream ended with {0}")]
+    BadStream(StreamError),
+    /// Upstream ended its stream without an error.
+    #[error("the server closed the stream")]
+    UpstreamClosed,
+    /// Upstream ended its stream with an error, which means this to the browser.
+    #[error("the server ended the stream with {0}")]
+    UpstreamError(String, Meaning),
+    /// Upstream's socket broke or ended without a word.
+    #[error("the connection to the server was lost")]
+    UpstreamLost,
+    /// Upstream sent what cannot be cut.
+    #[error("{0}")]
+    BadUpstream(splitter::Error),
+    /// The visitor could not be signed in while the browser was held.
+    #[error("the server or the site did not answer")]
+    Unavailable,
+    /// The site signed the visitor out, or somebody else came with the visitor's cookie.
+    #[error("the visitor may no longer use it")]
+    Revoked,
+    /// The edge is going down.
+    #[error("the edge is going down")]
+    ShutDown,
+}
+
+impl End {
+    /// The bound that was reached, where it was one.
+    #[must_use]
+    pub fn bound(&self) -> Option<Bound> {
+        match self {
+            Self::BadFrame(frame::Error::TooBig { .. }) => Some(Bound::Stanza),
+            Self::BadStream(StreamError::ConnectionTimeout) => Some(Bound::Login),
+            // Nothing else ends a login so: the browser has failed as often as it may.
+            Self::BadStream(StreamError::PolicyViolation) => Some(Bound::FailedSignIns),
+            Self::BadUpstream(splitter::Error::TooLarge { .. }) => Some(Bound::UpstreamStanza),
+            Self::BadFrame(_)
+            | Self::BadStream(_)
+            | Self::BadUpstream(_)
+            | Self::BrowserClosed
+            | Self::BrowserLeft
+            | Self::BrowserSilent
+            | Self::UpstreamClosed
+            | Self::UpstreamError(..)
+            | Self::UpstreamLost
+            | Self::Unavailable
+            | Self::Revoked
+            | Self::ShutDown => None,
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! Who is here, over both transports: how many sessions a visitor and an address may have, and how a visitor's are ended.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use serde::Deserialize;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Bound;
+use crate::metrics::Kind;
+use crate::metrics::Metrics;
+use crate::session::owner::Name;
+use crate::share::Rates;
+use crate::share::Share;
+use crate::share::Shares;
+use crate::share::network;
+use crate::visitor::Marks;
+use crate::visitor::Visitor;
+use crate::visitor::guest;
+
+/// `[sessions]` of proxy.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Sessions that one visitor may have at once, over both transports: tabs, and pages that were left a moment ago.
+    pub per_visitor: NonZeroUsize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { per_visitor: PER_VISITOR }
+    }
+}
+
+/// Everybody who has a session, or is being signed in for one.
+#[derive(Debug)]
+pub struct Roll {
+    per_visitor: NonZeroUsize,
+    present: Mutex<Present>,
+    guests: Arc<Shares<IpAddr>>,
+    guest_sign_ins: Rates,
+    metrics: Arc<Metrics>,
+}
+
+/// Who enters.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance<'a> {
+    /// The name of the site.
+    pub site: &'a str,
+    /// None for somebody who may not enter and is to be told so.
+    pub visitor: Option<&'a Visitor>,
+    /// By what the browser is known, whoever it was before.
+    pub marks: &'a Marks,
+    /// Where the browser is.
+    pub address: IpAddr,
+}
+
+/// Why somebody may not enter just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Full {
+    /// The visitor has as many sessions as one may.
+    #[error("this visitor has {0} sessions, which is the most")]
+    Visitor(NonZeroUsize),
+    /// The guests of this address have as many as they may.
+    #[error("the guests of this address have as many sessions as they may")]
+    Address,
+    /// Guests of this address were signed in too often within a minute.
+    #[error("guests of this address come too often")]
+    SignIns,
+}
+
+/// A visitor's stay, from before the sign-in to the end of the session: held by whoever works for it, last by its task.
+#[derive(Debug)]
+#[must_use = "the visitor has left when this is dropped"]
+pub struct Stay {
+    roll: Arc<Roll>,
+    kind: Kind,
+    /// None for somebody whom nobody could name.
+    visitor: Option<Arc<Who>>,
+    number: u64,
+    revoked: CancellationToken,
+    /// Its place among the guests of the address.
+    _share: Option<Share<IpAddr>>,
+}
+
+/// Whose sessions are to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Everybody's who has this name.
+    Named(Name),
+    /// Those of the session at the site that it calls by this.
+    Session(String),
+}
+
+/// What was ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// How many sessions.
+    pub sessions: usize,
+    /// The hashes of the cookies that they began with: what is remembered of these is out of date.
+    pub cookies: Vec<[u8; 32]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Who {
+    site: String,
+    name: Name,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    /// No list is empty.
+    by_visitor: HashMap<Arc<Who>, Vec<Entry>>,
+    /// Whom the site's cookies named last. Never more than there are sessions.
+    by_cookies: HashMap<[u8; 32], Arc<Who>>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    /// The site's own name for its session.
+    session_id: Option<String>,
+    cookies: Option<[u8; 32]>,
+    revoked: CancellationToken,
+}
+
+impl Roll {
+    /// Nobody is here yet.
+    #[must_use]
+    pub fn new(settings: &Settings, guests: &guest::Settings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            per_visitor: settings.per_visitor,
+            present: Mutex::default(),
+            guests: Arc::new(Shares::new(guests.per_address.get())),
+            guest_sign_ins: Rates::new(guests.sign_ins_per_minute),
+            metrics,
+        }
+    }
+
+    /// Takes a place, before anybody is signed in for it.
+    ///
+    /// Who had sessions with the same cookies and is now somebody else has them no longer.
+    ///
+    /// # Errors
+    /// [`Full`], which is counted.
+    pub fn enter(self: &Arc<Self>, entrance: Entrance<'_>) -> Result<Stay, Full> {
+        let entered = self.try_enter(entrance);
+        entered.inspect_err(|full| {
+            self.metrics.reached(match full {
+                Full::Visitor(_) => Bound::SessionsPerVisitor,
+                Full::Address => Bound::GuestsPerAddress,
+                Full::SignIns => Bound::GuestSignIns,
+            });
+        })
+    }
+
+    /// A stay of somebody who could not be recognised, to be told so; it counts for nothing.
+    pub fn unknown(self: &Arc<Self>) -> Stay {
+        self.stay(Kind::Nobody, None)
+    }
+
+    /// Ends the sessions of whoever had these marks and is not `name`, who has them now.
+    ///
+    /// A guest who becomes a member leaves, too; so does a member whom the site signs out.
+    pub fn recognise(&self, site: &str, name: Option<&Name>, marks: &Marks) -> Ended {
+        self.lock().recognise(site, name, marks)
+    }
+
+    /// Ends these sessions of a site; they get to know at once, and leave when they have told their browsers.
+    pub fn revoke(&self, site: &str, whom: &Whom) -> Ended {
+        let present = self.lock();
+        let is_theirs = |who: &Who, entry: &Entry| match whom {
+            Whom::Named(name) => who.name == *name,
+            Whom::Session(id) => entry.session_id.as_ref() == Some(id),
+        };
+        let of_site = present.by_visitor.iter().filter(|(who, _)| who.site == site);
+        let theirs = of_site
+            .flat_map(|(who, entries)| entries.iter().filter(move |entry| is_theirs(who, entry)));
+        end(theirs)
+    }
+
+    fn try_enter(self: &Arc<Self>, entrance: Entrance<'_>) -> Result<Stay, Full> {
+        let Entrance { site, visitor, marks, address } = entrance;
+        // Proven or not: a guest's cookie is to be had for the asking.
+        let (kind, session_id, network) = match visitor {
+            Some(Visitor::Member(member)) => (Kind::Member, member.session_id.clone(), None),
+            Some(Visitor::Guest(_)) => (Kind::Guest, None, network(address)),
+            None => (Kind::Nobody, None, network(address)),
+        };
+        let share = network.map(|network| self.guests.take(network).ok_or(Full::Address));
+        let mut stay = self.stay(kind, share.transpose()?);
+        let mut present = self.lock();
+        let name = visitor.map(Name::from);
+        present.recognise(site, name.as_ref(), marks);
+        if let Some(name) = name {
+            let who = Who { site: site.to_owned(), name };
+            let cookies = marks.cookies;
+            let revoked = stay.revoked.clone();
+            let entry = Entry { number: present.next, session_id, cookies, revoked };
+            stay.number = entry.number;
+            stay.visitor = Some(present.add(who, entry, self.per_visitor)?);
+        }
+        drop(present);
+        if kind == Kind::Guest && !self.guest_sign_ins.allow(address, Instant::now()) {
+            return Err(Full::SignIns);
+        }
+        Ok(stay)
+    }
+
+    fn stay(self: &Arc<Self>, kind: Kind, share: Option<Share<IpAddr>>) -> Stay {
+        let (roll, revoked) = (Arc::clone(self), CancellationToken::new());
+        Stay { roll, kind, visitor: None, number: 0, revoked, _share: share }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        // Nothing that can panic is done under the lock, so the lists are whole.
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stay {
+    /// Who it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Cancelled when the session is to end because the visitor is no longer who he was.
+    #[must_use]
+    pub fn revoked(&self) -> &CancellationToken {
+        &self.revoked
+    }
+
+    /// Where its session is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.roll.metrics
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        if let Some(who) = &self.visitor {
+            self.roll.lock().remove(who, self.number);
+        }
+    }
+}
+
+impl Present {
+    fn add(&mut self, who: Who, entry: Entry, most: NonZeroUsize) -> Result<Arc<Who>, Full> {
+        let known = self.by_visitor.get_key_value(&who).map(|(who, _)| Arc::clone(who));
+        let who = known.unwrap_or_else(|| Arc::new(who));
+        let entries = self.by_visitor.entry(Arc::clone(&who)).or_default();
+        if entries.len() >= most.get() {
+            return Err(Full::Visitor(most));
+        }
+        if let Some(cookies) = entry.cookies {
+            self.by_cookies.insert(cookies, Arc::clone(&who));
+        }
+        entries.push(entry);
+        self.next += 1;
+        Ok(who)
+    }
+
+    fn recognise(&self, site: &str, name: Option<&Name>, marks: &Marks) -> Ended {
+        let mut ended = Ended::default();
+        if let Some(before) = marks.cookies.and_then(|cookies| self.by_cookies.get(&cookies))
+            && before.site == site
+            && is_other_member(&before.name, name)
+        {
+            let entries = self.by_visitor.get(before).into_iter().flatten();
+            ended += end(entries.filter(|entry| entry.cookies == marks.cookies));
+        }
+        if let (Some(guest), Some(Name::Member(_))) = (marks.guest, name) {
+            let before = Who { site: site.to_owned(), name: Name::Guest(guest) };
+            ended += end(self.by_visitor.get(&before).into_iter().flatten());
+        }
+        ended
+    }
+
+    fn remove(&mut self, who: &Arc<Who>, number: u64) {
+        let Some(entries) = self.by_visitor.get_mut(who) else { return };
+        let Some(at) = entries.iter().position(|entry| entry.number == number) else { return };
+        let cookies = entries.swap_remove(at).cookies;
+        let are_gone = |cookies| entries.iter().all(|entry| entry.cookies != Some(cookies));
+        if let Some(cookies) = cookies.filter(|&cookies| are_gone(cookies))
+            && self.by_cookies.get(&cookies).is_some_and(|of| of == who)
+        {
+            self.by_cookies.remove(&cookies);
+        }
+        if entries.is_empty() {
+            self.by_visitor.remove(who);
+        }
+    }
+}
+
+impl std::ops::AddAssign for Ended {
+    fn add_assign(&mut self, more: Self) {
+        self.sessions += more.sessions;
+        self.cookies.extend(more.cookies);
+    }
+}
+
+fn end<'a>(entries: impl Iterator<Item = &'a Entry>) -> Ended {
+    let mut ended = Ended::default();
+    for entry in entries.filter(|entry| !entry.revoked.is_cancelled()) {
+        entry.revoked.cancel();
+        ended.sessions += 1;
+        ended.cookies.extend(entry.cookies);
+    }
+    ended
+}
+
+/// Whether the site's cookies name somebody else now, or nobody; which guest it is, is not the site's to say.
+fn is_other_member(before: &Name, now: Option<&Name>) -> bool {
+    match (before, now) {
+        (Name::Guest(_), Some(Name::Guest(_)) | None) => false,
+        (Name::Member(_), None) => true,
+        (before, Some(now)) => before != now,
+    }
+}
+
+const PER_VISITOR: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::jid::Localpart;
+    use crate::visitor::Member;
+    use crate::visitor::guest::Guest;
+
+    fn member(name: &str, session_id: &str) -> Visitor {
+        let localpart = Localpart::parse(name).unwrap();
+        let session_id = Some(session_id.to_owned());
+        Visitor::Member(Member { localpart, nick: None, groups: Vec::new(), session_id })
+    }
+
+    fn guest() -> Visitor {
+        Visitor::Guest(Guest::new().unwrap())
+    }
+
+    fn roll(per_visitor: usize, per_address: usize, sign_ins: u32) -> Arc<Roll> {
+        let settings = Settings { per_visitor: per_visitor.try_into().unwrap() };
+        let guests = guest::Settings {
+            per_address: per_address.try_into().unwrap(),
+            sign_ins_per_minute: sign_ins.try_into().unwrap(),
+            ..guest::Settings::default()
+        };
+        Arc::new(Roll::new(&settings, &guests, Arc::default()))
+    }
+
+    fn enter(roll: &Arc<Roll>, visitor: &Visitor, address: &str) -> Result<Stay, Full> {
+        enter_with(roll, Some(visitor), Marks::default(), address)
+    }
+
+    fn enter_with(
+        roll: &Arc<Roll>,
+        visitor: Option<&Visitor>,
+        marks: Marks,
+        address: &str,
+    ) -> Result<Stay, Full> {
+        let address = address.parse().unwrap();
+        roll.enter(Entrance { site: "a.example", visitor, marks: &marks, address })
+    }
+
+    fn cookies(hash: u8) -> Marks {
+        Marks { cookies: Some([hash; 32]), guest: None }
+    }
+
+    fn is_revoked(stay: &Stay) -> bool {
+        stay.revoked().is_cancelled()
+    }
+
+    fn reached(roll: &Roll, bound: Bound) -> bool {
+        let counter = format!("bounds_reached_total{{bound=\"{}\"}} 1\n", bound.label());
+        roll.metrics.text().contains(&counter)
+    }
+
+    #[test]
+    fn one_visitor_does_not_take_all_places() {
+        let roll = roll(2, 9, 9);
+        let bob = member("bob", "1");
+        let first = enter(&roll, &bob, "192.0.2.7").unwrap();
+        let _second = enter(&roll, &bob, "192.0.2.8").unwrap();
+
+        let third = enter(&roll, &bob, "192.0.2.9").unwrap_err();
+
+        assert_eq!(third, Full::Visitor(2.try_into().unwrap()));
+        assert!(reached(&roll, Bound::SessionsPerVisitor));
+        assert!(enter(&roll, &member("alice", "1"), "192.0.2.9").is_ok());
+        drop(first);
+        assert!(enter(&roll, &bob, "192.0.2.9").is_ok());
+    }
+
+    #[test]
+    fn guests_of_one_network_do_not_take_all_places() {
+        let roll = roll(9, 2, 99);
+
+        for [one, same, other] in [
+            ["192.0.2.7", "::ffff:192.0.2.7", "192.0.2.8"],
+            ["2001:db8:0:1::7", "2001:db8:0:1:f::8", "2001:db8:0:2::7"],
+        ] {
+            let first = enter(&roll, &guest(), one).unwrap();
+            // Who may not enter at all has a place while told so.
+            let _second = enter_with(&roll, None, Marks::default(), same).unwrap();
+
+            assert_eq!(enter(&roll, &guest(), one).unwrap_err(), Full::Address);
+            assert!(enter(&roll, &guest(), other).is_ok());
+            assert!(enter(&roll, &member("bob", "1"), one).is_ok());
+            drop(first);
+            assert!(enter(&roll, &guest(), one).is_ok());
+        }
+    }
+
+    #[test]
+    fn guests_of_one_address_come_only_so_often() {
+        let roll = roll(9, 9, 1);
+        drop(enter(&roll, &guest(), "192.0.2.7").unwrap());
+
+        assert_eq!(enter(&roll, &guest(), "192.0.2.7").unwrap_err(), Full::SignIns);
+        assert!(reached(&roll, Bound::GuestSignIns));
+        assert!(enter(&roll, &member("bob", "1"), "192.0.2.7").is_ok());
+        assert!(enter(&roll, &guest(), "192.0.2.8").is_ok());
+        assert!(roll.lock().by_visitor.is_empty());
+    }
+
+    #[test]
+    fn guests_behind_a_reverse_proxy_that_is_not_believed_are_not_counted() {
+        let roll = roll(9, 1, 1);
+
+        let _first = enter(&roll, &guest(), "127.0.0.1").unwrap();
+
+        assert!(enter(&roll, &guest(), "127.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn revoked_by_name_all_sessions_of_that_member_of_that_site_end() {
+        let roll = roll(9, 9, 9);
+        let bob = member("bob", "1");
+        let sessions =
+            [1, 2].map(|hash| enter_with(&roll, Some(&bob), cookies(hash), "192.0.2.7").unwrap());
+        let alice = enter(&roll, &member("alice", "1"), "192.0.2.7").unwrap();
+        let whom = Whom::Named(Name::from(&bob));
+
+        assert_eq!(roll.revoke("b.example", &whom), Ended::default());
+        let ended = roll.revoke("a.example", &whom);
+
+        assert_eq!(ended, Ended { sessions: 2, cookies: vec![[1; 32], [2; 32]] });
+        assert!(sessions.iter().all(is_revoked));
+        assert!(!is_revoked(&alice));
+        assert_eq!(roll.revoke("a.example", &whom).sessions, 0, "they have been told");
+        assert!(!is_revoked(&enter(&roll, &bob, "192.0.2.7").unwrap()), "bob may come again");
+    }
+
+    #[test]
+    fn revoked_by_the_site_s_own_name_only_that_session_s_end() {
+        let roll = roll(9, 9, 9);
+        let office = enter(&roll, &member("bob", "office"), "192.0.2.7").unwrap();
+        let home = enter(&roll, &member("bob", "home"), "192.0.2.8").unwrap();
+
+        let ended = roll.revoke("a.example", &Whom::Session("office".into()));
+
+        assert_eq!(ended.sessions, 1);
+        assert!(is_revoked(&office));
+        assert!(!is_revoked(&home));
+    }
+
+    #[test]
+    fn who_comes_with_another_s_cookie_ends_what_the_other_had_with_it() {
+        for now in [Some(member("alice", "2")), Some(guest()), None] {
+            let roll = roll(9, 9, 9);
+            let bob = member("bob", "1");
+            let old = enter_with(&roll, Some(&bob), cookies(1), "192.0.2.7").unwrap();
+            let elsewhere = enter_with(&roll, Some(&bob), cookies(2), "192.0.2.7").unwrap();
+            let same = enter_with(&roll, Some(&bob), cookies(1), "192.0.2.7").unwrap();
+            assert!(!is_revoked(&old));
+
+            let new = enter_with(&roll, now.as_ref(), cookies(1), "192.0.2.7").unwrap();
+
+            assert!(is_revoked(&old) && is_revoked(&same), "{now:?}");
+            assert!(!is_revoked(&elsewhere) && !is_revoked(&new), "{now:?}");
+        }
+    }
+
+    #[test]
+    fn guest_who_becomes_a_member_leaves_as_a_guest() {
+        let roll = roll(9, 9, 9);
+        let guest = Guest::new().unwrap();
+        let id = guest.id;
+        let visitor = Visitor::Guest(guest);
+        let with = |cookies| Marks { cookies: Some([cookies; 32]), guest: Some(id) };
+        let by_guest_cookie = enter_with(&roll, Some(&visitor), with(1), "192.0.2.7").unwrap();
+        assert!(!is_revoked(&enter_with(&roll, Some(&visitor), with(2), "192.0.2.7").unwrap()));
+        let other = enter_with(&roll, Some(&super::tests::guest()), cookies(3), "192.0.2.7");
+        let by_site_cookie = other.unwrap();
+
+        // The site's cookie is another after the login, or the same.
+        let bob = member("bob", "1");
+        let _bob = [with(2), cookies(3)]
+            .map(|marks| enter_with(&roll, Some(&bob), marks, "192.0.2.7").unwrap());
+
+        assert!(is_revoked(&by_guest_cookie));
+        assert!(is_revoked(&by_site_cookie));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_who_has_left() {
+        let roll = roll(9, 9, 99);
+        let (bob, alice) = (member("bob", "1"), member("alice", "1"));
+
+        let stays = [(&bob, 1), (&bob, 1), (&bob, 2), (&alice, 1), (&bob, 1)]
+            .map(|(who, hash)| enter_with(&roll, Some(who), cookies(hash), "192.0.2.7").unwrap());
+        assert_eq!(roll.lock().by_cookies.len(), 2);
+        drop(stays);
+
+        let present = roll.lock();
+        assert!(present.by_visitor.is_empty() && present.by_cookies.is_empty(), "{present:?}");
+    }
+}

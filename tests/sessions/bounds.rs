@@ -1,0 +1,207 @@
+//! How many sessions there may be, and how often somebody may come: each bound reached, refused and counted.
+
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::bob;
+use crate::bob_by_websocket;
+use crate::counted;
+use crate::goes_on;
+use crate::is_terminate;
+use crate::message_to_bob;
+use crate::ping;
+use crate::proxy;
+use crate::reached;
+use crate::support::bosh::Answer;
+use crate::support::bosh::Browser;
+use crate::support::gateway::ORIGIN;
+use crate::support::gateway::session_cookie;
+use crate::support::prosody::Prosody;
+use crate::support::websocket::Socket;
+
+/// Refused by HTTP, in a way that the page can see.
+fn is_too_many(answer: &Answer) -> bool {
+    answer.status == 429 && answer.headers.contains_key("access-control-allow-origin")
+}
+
+#[tokio::test]
+async fn one_visitor_has_only_so_many_sessions_over_both_transports_together() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[sessions]\nper_visitor = 2").await;
+    let _first = bob(&proxy).prebind().await;
+    let second = bob_by_websocket(&proxy).await;
+
+    let prebind = bob(&proxy).ask("GET", "/prebind").await;
+    let (_, begun) = bob(&proxy).begin(1).await;
+    let cookie = session_cookie("bob");
+    let headers = [("origin", ORIGIN), ("cookie", cookie.as_str())];
+    let socket = Socket::try_open(&proxy, &headers).await;
+
+    assert!(is_too_many(&prebind), "{prebind:?}");
+    assert!(is_too_many(&begun), "{begun:?}");
+    assert_eq!(socket.unwrap_err(), 429);
+    counted(&proxy, &reached("sessions_per_visitor", 3)).await;
+    assert!(Browser::new(&proxy, Some(session_cookie("alice"))).prebind().await.rid > 0);
+    second.vanish();
+    prosody.logged(&["c2s", "disconnected"]).await;
+    counted(&proxy, r#"vestibule_sessions{kind="member",transport="websocket"} 0"#).await;
+    bob_by_websocket(&proxy).await;
+}
+
+#[tokio::test]
+async fn guests_of_one_address_have_only_so_many_sessions_over_both_transports_together() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[guests]\nper_address = 1").await;
+    let at = |address| [("origin", ORIGIN), ("x-forwarded-for", address)];
+    let _first = Socket::try_open(&proxy, &at("192.0.2.7")).await.unwrap();
+
+    let browser = Browser::new(&proxy, None).forwarded_for("192.0.2.7");
+    let prebind = browser.ask("GET", "/prebind").await;
+    let (_, begun) = browser.clone().begin(1).await;
+    let socket = Socket::try_open(&proxy, &at("192.0.2.7")).await;
+
+    assert!(is_too_many(&prebind), "{prebind:?}");
+    assert!(is_too_many(&begun), "{begun:?}");
+    assert_eq!(socket.unwrap_err(), 429);
+    counted(&proxy, &reached("guests_per_address", 3)).await;
+    assert!(Socket::try_open(&proxy, &at("192.0.2.8")).await.is_ok());
+    bob(&proxy).forwarded_for("192.0.2.7").prebind().await;
+}
+
+#[tokio::test]
+async fn guests_of_one_address_are_signed_in_only_so_often() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[guests]\nsign_ins_per_minute = 1").await;
+    let at = |address| [("origin", ORIGIN), ("x-forwarded-for", address)];
+    let browser = Browser::new(&proxy, None).forwarded_for("192.0.2.7");
+    browser.clone().prebind().await.terminate().await;
+
+    let prebind = browser.ask("GET", "/prebind").await;
+    let (_, begun) = browser.clone().begin(1).await;
+    let socket = Socket::try_open(&proxy, &at("192.0.2.7")).await;
+
+    assert!(is_too_many(&prebind), "{prebind:?}");
+    assert!(is_too_many(&begun), "{begun:?}");
+    assert_eq!(socket.unwrap_err(), 429);
+    counted(&proxy, &reached("guest_sign_ins", 3)).await;
+    assert!(Socket::try_open(&proxy, &at("192.0.2.8")).await.is_ok());
+    bob(&proxy).forwarded_for("192.0.2.7").prebind().await;
+}
+
+#[tokio::test]
+async fn who_asks_for_sessions_that_are_not_there_is_told_so_only_so_often() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\nunknown_sids = 2").await;
+    let mut session = bob(&proxy).forwarded_for("192.0.2.7").prebind().await;
+    let thief = Browser::new(&proxy, None).forwarded_for("192.0.2.7");
+    let unknown = || session.body(1, "", "").replace(&session.sid, "no-such-sid");
+    let stolen = || session.body(session.rid, "", "");
+    assert!(is_terminate(&thief.post(unknown()).await, "item-not-found"));
+    assert!(is_terminate(&thief.post(stolen()).await, "item-not-found"));
+
+    // Whether there is such a session is not to be told by this either.
+    for body in [unknown(), stolen()] {
+        let refused = thief.post(body).await;
+        assert!(is_too_many(&refused), "{refused:?}");
+    }
+
+    counted(&proxy, &reached("unknown_sids", 2)).await;
+    let elsewhere = thief.clone().forwarded_for("192.0.2.8").post(unknown()).await;
+    assert!(is_terminate(&elsewhere, "item-not-found"), "{elsewhere:?}");
+    assert!(goes_on(&session.send(&ping("mine")).await), "its owner is there");
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_sessions_over_bosh_in_all() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\nsessions = 1").await;
+    let _first = bob(&proxy).prebind().await;
+
+    let alice = Browser::new(&proxy, Some(session_cookie("alice"))).ask("GET", "/prebind").await;
+
+    assert_eq!(alice.status, 503, "{alice:?}");
+    counted(&proxy, &reached("sessions", 1)).await;
+}
+
+#[tokio::test]
+async fn browser_fails_to_sign_in_only_so_often_on_one_stream() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "").await;
+    let (mut session, _) = bob(&proxy).begin(1).await;
+    let mut socket = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    socket.open_stream("xmpp.localhost").await;
+    let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>=</auth>";
+    for _ in 0..5 {
+        let answer = session.send(auth).await;
+        assert!(answer.body.contains("<failure"), "{answer:?}");
+        assert!(socket.auth("PLAIN", "bob").await.contains("<failure"));
+    }
+
+    let sixth = session.send(auth).await;
+    socket.send(auth).await;
+
+    assert!(is_terminate(&sixth, "policy-violation"), "{sixth:?}");
+    crate::assert_stream_error(&mut socket, "policy-violation").await;
+    counted(&proxy, &reached("failed_sign_ins", 2)).await;
+}
+
+#[tokio::test]
+async fn browser_sends_only_so_much_at_once() {
+    let prosody = Prosody::start().await;
+    let small = "[bosh]\nbody = '16 KiB'\n[websocket]\nstanza = '16 KiB'";
+    let proxy = proxy(&prosody, small).await;
+    let mut session = bob(&proxy).prebind().await;
+    let mut socket = bob_by_websocket(&proxy).await;
+    let large = message_to_bob(20_000);
+
+    let answer = session.send(&large).await;
+    socket.send(&large).await;
+
+    assert!(is_terminate(&answer, "policy-violation"), "{answer:?}");
+    crate::assert_stream_error(&mut socket, "policy-violation").await;
+    let closed = socket.next().await;
+    let is_too_big =
+        matches!(&closed, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1009);
+    assert!(is_too_big, "{closed:?}");
+    counted(&proxy, &reached("body", 1)).await;
+    counted(&proxy, &reached("stanza", 1)).await;
+}
+
+#[tokio::test]
+async fn server_sends_only_so_much_at_once() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[upstream]\nstanza = '8 KiB'").await;
+    let mut session = bob(&proxy).prebind().await;
+    let mut socket = bob_by_websocket(&proxy).await;
+    session.exchange("<presence xmlns='jabber:client'/>", &["<presence"]).await;
+    socket.send("<presence xmlns='jabber:client'/>").await;
+    socket.receive_with("<presence").await;
+
+    socket.send(&message_to_bob(10_000)).await;
+
+    crate::assert_stream_error(&mut socket, "system-shutdown").await;
+    let answer = loop {
+        let answer = session.send("").await;
+        if !goes_on(&answer) {
+            break answer;
+        }
+    };
+    assert!(is_terminate(&answer, "system-shutdown"), "{answer:?}");
+    counted(&proxy, &reached("upstream_stanza", 2)).await;
+}
+
+#[tokio::test]
+async fn only_so_much_waits_for_a_browser_that_fetches_nothing() {
+    let prosody = Prosody::start().await;
+    let small = "[bosh]\nqueue = '1 KiB'\nqueue_limit = '4 KiB'";
+    let proxy = proxy(&prosody, small).await;
+    let mut session = bob(&proxy).prebind().await;
+    session.exchange("<presence xmlns='jabber:client'/>", &["<presence"]).await;
+    let alice = Socket::open(&proxy, Some(&session_cookie("alice"))).await;
+    let mut alice = alice;
+    alice.sign_in("alice@xmpp.localhost").await;
+
+    alice.send(&message_to_bob(10_000)).await;
+
+    counted(&proxy, &reached("queue", 1)).await;
+    assert!(is_terminate(&session.send("").await, "item-not-found"));
+}
