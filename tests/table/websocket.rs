@@ -343,7 +343,9 @@ async fn forbidden_xml_is_a_stream_error_at_every_moment() {
 #[tokio::test]
 async fn bound_on_browsers_that_wait_for_a_scripted_server_is_system_shutdown_at_once() {
     let server = Server::start(Script::Until(Moment::Accepted, Trouble::Hangs)).await;
-    let proxy = before(&server, "[upstream]\nwaiting = 1\nsign_ins = 1\nsign_in = '60s'\nhold = '60s'\n").await;
+    let proxy =
+        before(&server, "[upstream]\nwaiting = 1\nsign_ins = 1\nsign_in = '60s'\nhold = '60s'\n")
+            .await;
     let cookie = session_cookie("bob");
     let mut first = Box::pin(Socket::open(&proxy, Some(&cookie)));
     let second = async {
