@@ -99,7 +99,21 @@ class Visitor {
     made.#about = about;
     made.#context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1000, height: 720 } });
     await made.#context.addInitScript(listen);
-    made.#page = await made.#context.newPage();
+    return made.#watch(await made.#context.newPage());
+  }
+
+  /** The same visitor in another tab of the same browser. */
+  async anotherTab() {
+    const made = new Visitor();
+    made.#about = this.#about;
+    made.#context = this.#context;
+    return made.#watch(await this.#context.newPage());
+  }
+
+  /** Notes what this page says, and what is said to it. */
+  #watch(page) {
+    const made = this;
+    made.#page = page;
     made.#page.setDefaultTimeout(PATIENCE_MS);
     made.#page.on("console", (message) => made.#said.push(`${message.type()}: ${message.text()}`));
     made.#page.on("pageerror", (error) => made.#said.push(`uncaught: ${error.message}`));
@@ -131,8 +145,31 @@ class Visitor {
 
   /** Signs out with the site's own button. */
   async signOut() {
+    if (this.#page.url() === "about:blank") await this.#page.goto(`${this.#about.address}/`);
     await this.#page.click("#logout button");
     await this.#page.waitForSelector('html[data-member=""]');
+  }
+
+  /** Opens the chat page as if it were a page of this origin, which is not the site's; waits until it has tried to come in. */
+  async openChatFrom(origin) {
+    const { address, transport, page } = this.#about;
+    // The pages are the site's own, under another name, with the proxy's address written out.
+    await this.#context.route(`${origin}/**`, async (route) => {
+      const { pathname, search } = new URL(route.request().url());
+      const answer = await route.fetch({ url: address + pathname + search });
+      const text = await answer.body();
+      const absolute = text.toString().replace(/"(\/xmpp-websocket|\/prebind|\/http-bind)"/g, `"${address}$1"`);
+      const body = pathname === "/chat" ? absolute : text;
+      await route.fulfill({ response: answer, body });
+    });
+    const refused = this.#until((line) => /(403|failed|CORS|closed)/.test(line), "the page did not try", this.#said.length);
+    await this.#page.goto(`${origin}/chat?transport=${transport}&jid=${page}`);
+    await refused;
+  }
+
+  /** What came from the proxy by BOSH or WebSocket, since the page was opened for the first time. */
+  heard() {
+    return this.#said.filter((line) => line.startsWith("< "));
   }
 
   /** Opens the chat page; see `connected`. */
@@ -166,6 +203,17 @@ class Visitor {
     await this.#page.waitForFunction((before) => globalThis.partings > before, before);
   }
 
+  /** Waits until the proxy has answered the page with this status, from now on. */
+  async isRefused(status) {
+    const refusal = (line) => line.startsWith(`${status} `) || line.includes(`response code: ${status}`);
+    await this.#until(refusal, `nobody refused ${this.#about.name} with ${status}`, this.#said.length);
+  }
+
+  /** Closes the page, and with it the session. */
+  async close() {
+    await this.#page.close();
+  }
+
   /** Waits until the page has asked the proxy for something, and nobody was there. */
   async knocksInVain() {
     const vain = (line) => line.startsWith("failed: ") || line.includes("ERR_CONNECTION_REFUSED");
@@ -191,9 +239,9 @@ class Visitor {
     }
   }
 
-  /** What the page says about its connection. */
-  async status() {
-    return this.#page.textContent("#status");
+  /** Waits until the page says this of its connection. */
+  async shows(text) {
+    await this.#page.locator("#status", { hasText: text }).waitFor();
   }
 
   /** Reloads the page as the reload button does; see `connected`. */

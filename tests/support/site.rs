@@ -178,6 +178,10 @@ impl Site {
             "whois hangs" => self.whois.now(Way::Hangs),
             "whois is down" => self.whois.now(Way::Cut),
             "whois is up" => self.whois.now(Way::Open),
+            "bob is signed out of the chat" => {
+                let question = r#"{"site": "localhost", "username": "bob"}"#;
+                assert_eq!(self.proxy.revoke(question).await.0, 200);
+            }
             "the proxy is down" => self.proxy.go_down().await,
             "the proxy is up" => self.proxy.come_up().await,
             "the proxy restarts" => self.proxy.restart().await,
