@@ -38,7 +38,7 @@ impl Proxy {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("proxy.toml");
         std::fs::write(&file, settings(tables, site)).unwrap();
-        let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+        let config = Config::load(&file).unwrap();
         let gateway = Gateway::bind(config).await.unwrap();
         let ports = gateway.ports();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -140,7 +140,7 @@ async fn answer_at(port: u16, head: &str) -> Answer {
         }
         Answer { status, headers, body }
     };
-    timeout(PATIENCE, answered).await.expect("an answer in time")
+    timeout(PATIENCE, answered).await.unwrap()
 }
 
 impl Answer {
