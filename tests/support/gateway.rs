@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vestibule::config::Config;
 use vestibule::gateway::Gateway;
+use vestibule::gateway::reload::Reload;
 
 use crate::support::prosody::GUESTS;
 use crate::support::prosody::MEMBERS;
@@ -34,6 +35,15 @@ pub(crate) struct Proxy {
     ports: Vec<u16>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
+    reload: Reload,
+}
+
+/// What [`serve`] has started.
+struct Serving {
+    ports: Vec<u16>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+    reload: Reload,
 }
 
 impl Proxy {
@@ -71,15 +81,36 @@ impl Proxy {
         let internal = if sites.contains("[internal]") { "" } else { INTERNAL };
         fs::write(&path, format!("[listen]\nhttps = ['{address}']\n{sites}\n{internal}"))
             .expect("a configuration");
-        let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-        let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
-        let ports = gateway.ports();
-        let (stop, told) = oneshot::channel::<()>();
-        let running = tokio::spawn(gateway.run(async {
-            // Dropped without a word, it is told all the same.
-            let _ = told.await;
-        }));
-        Self { folder, ports, stop: Some(stop), running }
+        let Serving { ports, stop, running, reload } = serve(&path).await;
+        Self { folder, ports, stop: Some(stop), running, reload }
+    }
+
+    /// Reads its configuration again, which has become this; whether it is taken over.
+    pub(crate) async fn reload(&self, sites: &str) -> bool {
+        let path = self.folder.path().join("proxy.toml");
+        fs::write(&path, format!("[listen]\nhttps = ['127.0.0.1:0']\n{sites}"))
+            .expect("a configuration");
+        self.reload.reload(&path).await.is_some()
+    }
+
+    /// Tells it to go down, and starts it again with the same files, when it has; for a port that is not 0.
+    pub(crate) async fn restart(&mut self) {
+        self.go_down().await;
+        self.come_up().await;
+    }
+
+    /// Tells it to go down, and waits until it has.
+    pub(crate) async fn go_down(&mut self) {
+        self.stop.take();
+        (&mut self.running).await.expect("it ends in order");
+    }
+
+    /// Starts it again after [`go_down`](Self::go_down).
+    pub(crate) async fn come_up(&mut self) {
+        let path = self.folder.path().join("proxy.toml");
+        let Serving { ports, stop, running, reload } = serve(&path).await;
+        (self.ports, self.stop, self.running) = (ports, Some(stop), running);
+        self.reload = reload;
     }
 
     /// Where browsers find it.
@@ -143,7 +174,20 @@ impl Proxy {
     }
 }
 
-/// TLS that trusts these authorities, and speaks `alpn`.
+/// Starts what this file describes.
+async fn serve(path: &Path) -> Serving {
+    let config = Config::load(path).unwrap_or_else(|problems| panic!("{problems}"));
+    let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
+    let (ports, reload) = (gateway.ports(), gateway.reload());
+    let (stop, told) = oneshot::channel::<()>();
+    let running = tokio::spawn(gateway.run(async {
+        // Dropped without a word, it is told all the same.
+        let _ = told.await;
+    }));
+    Serving { ports, stop, running, reload }
+}
+
+/// TLS that trusts what is in this file alone, and speaks `alpn`.
 pub(crate) fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certificate).expect("a certificate file") {
