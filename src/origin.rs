@@ -175,66 +175,139 @@ mod tests {
         }
     }
 
-    #[test]
-    fn allowed_origin_passes_with_and_without_cookie() {
-        let shown = headers(&[("origin", "https://www.example.org")]);
-
-        assert!(check(&shown, &example(), true).is_ok());
-        assert!(check(&shown, &example(), false).is_ok());
+    /// Every way to show where a request is from, but for its origin.
+    fn signs() -> impl Iterator<Item = HeaderMap> {
+        let fetch_sites: [&[(&str, &str)]; 8] = [
+            &[],
+            &[("sec-fetch-site", "same-origin")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "Same-Origin")],
+            &[("sec-fetch-site", "")],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")],
+        ];
+        let referers: [&[(&str, &str)]; 5] = [
+            &[],
+            &[("referer", "https://www.example.org/wiki/Page?x#y")],
+            &[("referer", "https://evil.example/?https://www.example.org/")],
+            &[("referer", "https://www.example.org@evil.example/")],
+            &[("referer", "https://www.example.org/"), ("referer", "https://www.example.org/")],
+        ];
+        fetch_sites.into_iter().flat_map(move |fetch_site| {
+            referers.into_iter().map(move |referer| headers(&[fetch_site, referer].concat()))
+        })
     }
 
     #[test]
-    fn foreign_origin_is_refused_with_and_without_cookie() {
-        for origin in [
-            "https://evil.example",
-            "null",
-            "",
-            "http://www.example.org",
-            "https://www.example.org.evil.example",
-        ] {
-            let shown = headers(&[("origin", origin), ("sec-fetch-site", "same-origin")]);
+    fn allowed_origin_passes_and_any_other_is_refused_whatever_else_is_shown() {
+        let site = example();
+        let origins = [
+            ("https://www.example.org", true),
+            ("HTTPS://www.EXAMPLE.org:443", true),
+            ("https://evil.example", false),
+            ("https://www.example.org.evil.example", false),
+            ("https://evilwww.example.org", false),
+            ("https://example.org", false),
+            ("https://www.example.org.", false),
+            ("http://www.example.org", false),
+            ("https://www.example.org:8443", false),
+            ("https://www.example.org/", false),
+            ("https://www.example.org@evil.example", false),
+            ("https://www.example.org, https://evil.example", false),
+            ("https://[::1]", false),
+            ("null", false),
+            ("", false),
+        ];
 
-            for uses_cookie in [true, false] {
-                let refused = check(&shown, &example(), uses_cookie).unwrap_err();
-                assert_eq!(refused, Refused::Foreign(origin.to_owned()));
+        for (origin, own) in origins {
+            for (mut shown, uses_cookie) in
+                signs().flat_map(|sign| [(sign.clone(), true), (sign, false)])
+            {
+                shown.insert("origin", HeaderValue::from_static(origin));
+
+                let checked = check(&shown, &site, uses_cookie);
+
+                let foreign = Err(Refused::Foreign(origin.to_owned()));
+                let allowed = Ok(Allowed { origin: Some(HeaderValue::from_static(origin)) });
+                assert_eq!(checked, if own { allowed } else { foreign }, "{shown:?}");
             }
         }
     }
 
     #[test]
-    fn two_origins_are_refused_even_if_one_is_allowed() {
-        let shown =
-            headers(&[("origin", "https://www.example.org"), ("origin", "https://evil.example")]);
+    fn origin_with_other_letters_is_refused() {
+        let mut shown = HeaderMap::new();
+        shown.insert(
+            "origin",
+            HeaderValue::from_bytes("https://www.exämple.org".as_bytes()).unwrap(),
+        );
 
-        assert!(check(&shown, &example(), false).is_err());
+        assert!(matches!(check(&shown, &example(), false), Err(Refused::Foreign(_))));
+    }
+
+    #[test]
+    fn two_origins_are_refused_even_if_each_is_allowed() {
+        for second in ["https://evil.example", "https://www.example.org"] {
+            let shown = headers(&[("origin", "https://www.example.org"), ("origin", second)]);
+
+            assert!(check(&shown, &example(), false).is_err());
+        }
     }
 
     #[test]
     fn cookie_without_origin_needs_the_site_s_own_page() {
-        let own = [
-            headers(&[("sec-fetch-site", "same-origin")]),
-            headers(&[("referer", "https://www.example.org/wiki/Page?x#y")]),
+        let site = example();
+        let own: Vec<HeaderMap> = signs()
+            .filter(|shown| check(shown, &site, true) == Ok(Allowed { origin: None }))
+            .collect();
+
+        let fetch_site = ("sec-fetch-site", "same-origin");
+        let referer = ("referer", "https://www.example.org/wiki/Page?x#y");
+        let expected = [
+            // A browser of before 2023.
+            headers(&[referer]),
+            headers(&[fetch_site]),
+            headers(&[fetch_site, referer]),
+            // A Referer is not looked at where the browser says it better.
+            headers(&[fetch_site, ("referer", "https://evil.example/?https://www.example.org/")]),
+            headers(&[fetch_site, ("referer", "https://www.example.org@evil.example/")]),
+            headers(&[
+                fetch_site,
+                ("referer", "https://www.example.org/"),
+                ("referer", "https://www.example.org/"),
+            ]),
         ];
-        for shown in own {
-            assert!(check(&shown, &example(), true).is_ok(), "{shown:?}");
-        }
-        let others = [
-            headers(&[]),
-            headers(&[("sec-fetch-site", "none")]),
-            headers(&[("sec-fetch-site", "same-site")]),
-            headers(&[("sec-fetch-site", "cross-site"), ("referer", "https://www.example.org/")]),
-            headers(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]),
-            headers(&[("referer", "https://evil.example/?https://www.example.org/")]),
-            headers(&[("referer", "https://www.example.org@evil.example/")]),
-        ];
-        for shown in others {
-            assert_eq!(check(&shown, &example(), true), Err(Refused::Unproven), "{shown:?}");
-        }
+        assert_eq!(own, expected);
+        assert_eq!(check(&headers(&[]), &site, true), Err(Refused::Unproven));
     }
 
     #[test]
     fn request_without_origin_and_cookie_passes() {
-        assert!(check(&HeaderMap::new(), &example(), false).is_ok());
+        for shown in signs() {
+            assert_eq!(check(&shown, &example(), false), Ok(Allowed { origin: None }));
+        }
+    }
+
+    #[test]
+    fn what_an_answer_differs_by_is_said_once() {
+        for (before, after) in [
+            (&[][..], &["Origin"][..]),
+            (&["Accept-Encoding"], &["Accept-Encoding", "Origin"]),
+            (&["Cookie, ORIGIN"], &["Cookie, ORIGIN"]),
+            (&["Cookie", "Origin"], &["Cookie", "Origin"]),
+            (&["*"], &["*"]),
+            (&["Original"], &["Original", "Origin"]),
+        ] {
+            let vary = |fields: &[&'static str]| -> HeaderMap {
+                fields.iter().map(|field| (header::VARY, HeaderValue::from_static(field))).collect()
+            };
+            let mut answer = vary(before);
+
+            check(&HeaderMap::new(), &example(), false).unwrap().dress(&mut answer);
+
+            assert_eq!(answer, vary(after));
+        }
     }
 
     #[test]

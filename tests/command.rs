@@ -184,8 +184,31 @@ async fn the_log_is_json_where_that_is_wanted_and_holds_no_secret_at_any_level()
 
 #[tokio::test]
 async fn a_session_is_one_line_of_the_log_with_who_how_from_where_and_why_it_ended() {
+    let event = line_of_a_session("").await;
+
+    let fields = &event["fields"];
+    assert_eq!(event["level"], "INFO");
+    assert_eq!(fields["message"], "session ended");
+    assert_eq!(fields["site"], "www.example.org");
+    assert_eq!(fields["visitor"], "nobody");
+    assert_eq!(fields["transport"], "websocket");
+    assert_eq!(fields["address"], "127.0.0.1");
+    assert_eq!(fields["reason"], "the browser left");
+}
+
+#[tokio::test]
+async fn the_log_says_of_an_address_what_it_may() {
+    for (setting, address) in [("truncated", "127.0.0.0/24"), ("none", "-")] {
+        let event = line_of_a_session(&format!("addresses = '{setting}'")).await;
+
+        assert_eq!(event["fields"]["address"], address);
+    }
+}
+
+/// What is logged of one session, with this in `[log]`.
+async fn line_of_a_session(log: &str) -> serde_json::Value {
     let folder = folder_with(&format!(
-        "[log]\nformat = 'json'\n[upstream]\nhold = '10ms'\n[listen]\nhttps = []\nhttp = ['127.0.0.1:0']\n{SITE}"
+        "[log]\nformat = 'json'\n{log}\n[upstream]\nhold = '10ms'\n[listen]\nhttps = []\nhttp = ['127.0.0.1:0']\n{SITE}"
     ));
     let mut child = vestibule(&folder, "run").stderr(Stdio::piped()).spawn().unwrap();
     let (said, mut log) = said_until_it_listens(&mut child).await;
@@ -202,16 +225,7 @@ async fn a_session_is_one_line_of_the_log_with_who_how_from_where_and_why_it_end
     drop(socket);
     let mut line = String::new();
     timeout(PATIENCE, log.read_line(&mut line)).await.unwrap().unwrap();
-
-    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let fields = &event["fields"];
-    assert_eq!(event["level"], "INFO");
-    assert_eq!(fields["message"], "session ended");
-    assert_eq!(fields["site"], "www.example.org");
-    assert_eq!(fields["visitor"], "nobody");
-    assert_eq!(fields["transport"], "websocket");
-    assert_eq!(fields["address"], "127.0.0.1");
-    assert_eq!(fields["reason"], "the browser left");
+    serde_json::from_str(&line).unwrap()
 }
 
 /// A folder with this `proxy.toml`.

@@ -130,6 +130,7 @@ async fn let_in(
     let end = Instant::now() + hold;
     let seen = recognise(edge, site, caller, end).await?;
     let claim = caller.claim(edge, site, seen.as_ref());
+    outlive(edge, site, caller, &claim).await;
     let at_home =
         seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller.address)?, seen)));
     // Before anybody is signed in for it: those under way count, too.
@@ -159,6 +160,24 @@ async fn let_in(
         target.expected.as_ref().map_or_else(|| seen.visitor.to_string(), ToString::to_string);
     let (set_cookie, domain, stream) = (seen.set_cookie, target.domain, Box::new(stream));
     Ok(Admitted { claim, set_cookie, stay, who, domain, resumable, stream, name })
+}
+
+/// Ends the sessions of whoever had this browser's cookies before, and is somebody else.
+async fn outlive(edge: &Edge, site: &Arc<Site>, caller: &Caller<'_>, claim: &Claim) {
+    let name = match &claim.name {
+        Some(Name::Member(_)) => claim.name.clone(),
+        Some(Name::Guest(_)) | None if claim.marks.cookies.is_none() => return,
+        // A signed cookie that has just ended begins no session, but it is no sign that the site has signed anybody out.
+        Some(Name::Guest(_)) | None => {
+            let Caller { headers, address, .. } = caller;
+            match edge.visitors.of(site, headers, *address, Freshness::KnownSession).await {
+                Ok(seen) => Some(Name::from(&seen.visitor)),
+                Err(visitor::Error::NotWelcome) => None,
+                Err(visitor::Error::Unavailable) => return,
+            }
+        }
+    };
+    edge.roll.recognise(&site.name, name.as_ref(), &claim.marks);
 }
 
 /// Who sent the request, none where nobody is welcome without a session; while the site cannot say, it is asked again.

@@ -105,12 +105,12 @@ pub enum Refusal {
     /// 429: this visitor, or this address, has taken its share.
     #[error("too many, come back in a while")]
     TooMany,
-    /// 408: the request takes too long to arrive.
-    #[error("the request took too long")]
-    Late,
     /// 431: more cookies than the bound (RFC 6585 §5).
     #[error("too many cookies, or too large: delete those of this site")]
     Cookies,
+    /// 408: the request takes too long to arrive.
+    #[error("the request took too long")]
+    Late,
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
@@ -137,8 +137,8 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -158,8 +158,8 @@ impl Refusal {
             Self::TooLarge => "too_large",
             Self::NoSite => "no_site",
             Self::TooMany => "too_many",
-            Self::Late => "late",
             Self::Cookies => "cookies",
+            Self::Late => "late",
             Self::UpgradeRequired => "upgrade_required",
             Self::BadGateway => "bad_gateway",
             Self::Unavailable => "unavailable",
@@ -187,8 +187,8 @@ impl Refusal {
             | Self::TooLarge
             | Self::NoSite
             | Self::TooMany
-            | Self::Late
             | Self::Cookies
+            | Self::Late
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }

@@ -62,12 +62,11 @@ pub async fn answer(
     request: Request<Incoming>,
     address: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
-    if request.method() == Method::GET || request.method() == Method::POST {
-        let caller = Caller::new(site, request.headers(), host(&request), address);
-        prebind(edge, site, &caller).await
-    } else {
-        Err(Refusal::Method("GET, POST, OPTIONS"))
+    if request.method() != Method::GET && request.method() != Method::POST {
+        return Err(Refusal::Method("GET, POST, OPTIONS"));
     }
+    let caller = Caller::new(site, request.headers(), host(&request), address);
+    prebind(edge, site, &caller).await
 }
 
 async fn prebind(

@@ -120,7 +120,7 @@ impl Router {
         // What is not looked through may hold any cookie.
         let uses_cookie = !is_within || Visitors::uses_cookie(site, headers);
         let allowed = origin::check(headers, site, uses_cookie).map_err(|refused| {
-            let address = self.edge.addresses.logged(address);
+            let address = edge.addresses.logged(address);
             debug!(site = site.name, %address, %refused, "request refused");
             Refusal::ForeignOrigin
         })?;

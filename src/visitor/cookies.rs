@@ -140,6 +140,38 @@ mod tests {
     }
 
     #[test]
+    fn what_no_browser_sends_is_read_as_a_site_would_read_it() {
+        let headers = headers(&[" ;; a = 1 ;b=\"2\";c=x=y;\td=; =e; f", ""]);
+
+        let cookies = Cookies::of(&headers);
+
+        for (name, value) in [("a", "1"), ("b", "\"2\""), ("c", "x=y"), ("d", "")] {
+            assert_eq!(cookies.first(name), Some(value.as_bytes()), "{name}");
+        }
+        for name in ["", "e", "f", "A"] {
+            assert_eq!(cookies.first(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_bounded_in_number_and_bytes_over_all_fields() {
+        let bounds = Settings { number: 3, bytes: ByteSize::b(20) };
+
+        for (fields, within) in [
+            (&[][..], true),
+            (&["a=1; b=2; c=3"], true),
+            (&["a=1; b=2; c=3; d=4"], false),
+            (&["a=1; b=2", "c=3; d"], false),
+            (&["; ; ; ; ; ;"], true),
+            (&["a=234567890123456789"], true),
+            (&["a=2345678901234567890"], false),
+            (&["a=2345678901234", "b=12345"], false),
+        ] {
+            assert_eq!(are_within(&headers(fields), &bounds), within, "{fields:?}");
+        }
+    }
+
+    #[test]
     fn cookie_set_by_an_answer_is_seen() {
         let mut headers = HeaderMap::new();
         headers.append(header::SET_COOKIE, HeaderValue::from_static("theme=dark; Path=/"));

@@ -78,6 +78,20 @@ async fn session_without_cookies_is_its_page_s_alone() {
 }
 
 #[tokio::test]
+async fn page_whose_first_request_shows_no_origin_is_known_by_it_later() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut page = Browser::new(&proxy, None);
+    let first = page.get_from_own_page("/prebind").await;
+    let mut session = page.prebound(&first);
+    session.browser.cookie = None;
+
+    let answer = session.send(&ping("mine")).await;
+
+    assert!(goes_on(&answer), "{answer:?}");
+}
+
+#[tokio::test]
 async fn two_first_requests_at_once_lock_nobody_out() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;

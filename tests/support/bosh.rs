@@ -100,6 +100,13 @@ impl Browser {
         read(self.dressed(self.http.request(method, format!("{}{path}", self.base)))).await
     }
 
+    /// Asks with `GET` from the site's own page: the one request in which a browser shows no `Origin`.
+    pub(crate) async fn get_from_own_page(&self, path: &str) -> Answer {
+        let own = self.clone().with_origin(None);
+        let request = self.http.get(format!("{}{path}", self.base));
+        read(own.dressed(request).header("Sec-Fetch-Site", "same-origin")).await
+    }
+
     /// Begins a session itself, as Strophe does; up to the mechanisms.
     pub(crate) async fn begin(&mut self, rid: u64) -> (Session, Answer) {
         let answer = self
@@ -133,8 +140,13 @@ impl Browser {
     /// Asks for a session that is there already.
     pub(crate) async fn prebind(&mut self) -> Session {
         let answer = self.ask("GET", "/prebind").await;
+        self.prebound(&answer)
+    }
+
+    /// The session that an answer of `/prebind` tells of.
+    pub(crate) fn prebound(&mut self, answer: &Answer) -> Session {
         assert_eq!(answer.status, 200, "{answer:?}");
-        self.keep_cookie(&answer);
+        self.keep_cookie(answer);
         let told: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
         let text = |key: &str| told[key].as_str().expect("a text").to_owned();
         let rid = told["rid"].as_u64().expect("a number");
