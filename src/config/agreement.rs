@@ -1,11 +1,13 @@
 //! What must agree across the tables of `proxy.toml`, and what is allowed but hardly meant.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
 
 use crate::config::Settings;
+use crate::server::listen::Address;
 use crate::server::listen::Plain;
 use crate::site::settings::Checked;
 
@@ -37,6 +39,13 @@ pub(super) fn contradictions(settings: &Settings) -> Vec<Finding> {
     found.add(listen.https.is_empty() && listen.http.is_empty(), "listen", || {
         "expected an address in https or http: nobody could come in".to_owned()
     });
+    let own = settings.addresses();
+    for (place, (key, address)) in own.iter().enumerate() {
+        let before = own.iter().take(place).any(|(_, other)| other == address);
+        found.add(before && address.port() != 0, *key, || {
+            format!("{address} is listened on already")
+        });
+    }
     found.add(listen.asks_in_vain(), "listen.proxy_protocol", || {
         "needs trusted_proxies, or a Unix socket in http: nobody else is believed".to_owned()
     });
@@ -117,17 +126,31 @@ impl Settings {
         } else {
             host.parse().ok().into_iter().collect()
         };
-        let plain = self.listen.http.iter().filter_map(|Checked(plain)| match plain {
-            Plain::Loopback(address) => Some(*address),
-            Plain::Unix(_) => None,
-        });
-        self.listen.https.iter().copied().chain(plain).any(|own| {
+        self.addresses().iter().any(|(_, own)| {
             let is_own = |ip: &IpAddr| {
-                *ip == own.ip()
-                    || own.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified())
+                let anywhere = ip.is_loopback() || ip.is_unspecified();
+                *ip == own.ip() || own.ip().is_unspecified() && anywhere
             };
             own.port() == port && asked.iter().any(is_own)
         })
+    }
+
+    /// The addresses that we listen on, by key.
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let address = |plain: &Plain| match plain {
+            Plain::Loopback(address) => Some(*address),
+            Plain::Unix(_) => None,
+        };
+        let https = self.listen.https.iter().map(|address| ("listen.https", *address));
+        let http = self.listen.http.iter().filter_map(|Checked(plain)| address(plain));
+        let internal = self.internal.listen.iter().filter_map(|Checked(internal)| match internal {
+            Address::Plain(plain) => address(plain),
+            Address::Https(address) => Some(*address),
+        });
+        https
+            .chain(http.map(|address| ("listen.http", address)))
+            .chain(internal.map(|address| ("internal.listen", address)))
+            .collect()
     }
 
     /// Whether this is the host and port of one of our own sites.
@@ -135,6 +158,22 @@ impl Settings {
         let listens = self.listen.https.iter().any(|own| own.port() == port);
         let mut hosts = self.sites.iter().flat_map(|site| &site.hosts);
         listens && hosts.any(|Checked(own)| own.0.eq_ignore_ascii_case(host))
+    }
+}
+
+/// The keys that decide with `key` whether it is right: the file may be silent about that one, and not about these.
+pub(super) fn measured_by(key: &str) -> &'static [&'static str] {
+    match key {
+        "bosh.pause" => &["bosh.inactivity"],
+        "bosh.queue_limit" => &["upstream.stanza", "bosh.queue"],
+        "guests.per_address" => &["bosh.sessions"],
+        "prebind.hold" => &["upstream.hold"],
+        "upstream.hold" => &["upstream.connect"],
+        "upstream.sign_ins" => &["upstream.waiting"],
+        "whois.body" => &["whois.memory"],
+        "whois.fresh" => &["whois.keep"],
+        "whois.questions" => &["whois.waiting"],
+        _ => &[],
     }
 }
 

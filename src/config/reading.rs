@@ -15,6 +15,7 @@ use toml::de::Error;
 
 use crate::config::Problem;
 use crate::config::agreement::Finding;
+use crate::config::agreement::measured_by;
 use crate::config::shape::misshapen;
 use crate::config::wording::reworded;
 use crate::config::written::Written;
@@ -36,6 +37,8 @@ impl<'a> Reading<'a> {
             let written = error.span().and_then(|span| text.get(span));
             let message = match (error.message(), written) {
                 ("duplicate key", Some(key)) => format!("`{key}` stands further up already"),
+                // Of which the parser does not say where.
+                ("recursion limit", _) => "tables or lists are nested too deeply".to_owned(),
                 (message, _) => message.to_owned(),
             };
             reading.problem(error.span(), String::new(), message);
@@ -86,26 +89,40 @@ impl<'a> Reading<'a> {
         self.problems.push(problem);
     }
 
-    /// What is told of a finding: with the line of its key, or of the innermost table that is there.
+    /// What is told of a finding: with the line of its key, or where the file is silent about that, of one that it is measured by,
+    /// or of the innermost table that is there.
     pub(super) fn located(&self, Finding { key, message }: &Finding) -> Problem {
-        let mut span = None;
-        let mut table = Some(self.table.get_ref());
-        for (name, place) in key.split('.').map(step) {
-            let Some((found, value)) = table.and_then(|table| table.get_key_value(name)) else {
-                break;
-            };
-            let value = match value.get_ref().as_array() {
-                Some(values) => values.get(place).unwrap_or(value),
-                None => value,
-            };
-            // A table among several is where it begins; else the key is.
-            let is_one_of_several =
-                value.get_ref().is_table() && key.contains(&format!("{name}[{place}]"));
-            span = Some(if is_one_of_several { value.span() } else { found.span() });
-            table = value.get_ref().as_table();
-        }
+        let span = self.place(key).map_or_else(
+            |innermost| {
+                let others = measured_by(key).iter();
+                others.map(|other| self.place(other)).find_map(Result::ok).or(innermost)
+            },
+            Some,
+        );
         let names: Vec<&str> = key.split('.').map(|part| step(part).0).collect();
         self.problem_at(span, names.join("."), message.clone())
+    }
+
+    /// Where `site[1].registered.secret` stands.
+    ///
+    /// # Errors
+    /// Where the innermost table of it stands that is there, if any.
+    fn place(&self, key: &str) -> Result<Range<usize>, Option<Range<usize>>> {
+        let mut span = None;
+        let mut table = Some(self.table.get_ref());
+        for part in key.split('.') {
+            let (name, place) = step(part);
+            let there = table.and_then(|table| table.get_key_value(name));
+            let Some((found, value)) = there else { return Err(span) };
+            let (several, value) = match value.get_ref().as_array() {
+                Some(values) => (part.ends_with(']'), values.get(place).unwrap_or(value)),
+                None => (false, value),
+            };
+            // One table of several is where it begins; everything else is where its key is.
+            span = Some(if several { value.span() } else { found.span() });
+            table = value.get_ref().as_table();
+        }
+        span.ok_or(None)
     }
 
     /// What the file says, for a comparison.

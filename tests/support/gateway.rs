@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vestibule::config::Config;
 use vestibule::gateway::Gateway;
+use vestibule::gateway::reload::Reload;
 
 use crate::support::prosody::GUESTS;
 use crate::support::prosody::MEMBERS;
@@ -34,6 +35,7 @@ pub(crate) struct Proxy {
     ports: Vec<u16>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
+    reload: Reload,
 }
 
 impl Proxy {
@@ -73,13 +75,21 @@ impl Proxy {
             .expect("a configuration");
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
         let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
-        let ports = gateway.ports();
+        let (ports, reload) = (gateway.ports(), gateway.reload());
         let (stop, told) = oneshot::channel::<()>();
         let running = tokio::spawn(gateway.run(async {
             // Dropped without a word, it is told all the same.
             let _ = told.await;
         }));
-        Self { folder, ports, stop: Some(stop), running }
+        Self { folder, ports, stop: Some(stop), running, reload }
+    }
+
+    /// Reads its configuration again, which has become this; whether it is taken over.
+    pub(crate) async fn reload(&self, sites: &str) -> bool {
+        let path = self.folder.path().join("proxy.toml");
+        fs::write(&path, format!("[listen]\nhttps = ['127.0.0.1:0']\n{sites}"))
+            .expect("a configuration");
+        self.reload.reload(&path).await.is_some()
     }
 
     /// Where browsers find it.
@@ -143,7 +153,7 @@ impl Proxy {
     }
 }
 
-/// TLS that trusts these authorities, and speaks `alpn`.
+/// TLS that trusts what is in this file alone, and speaks `alpn`.
 pub(crate) fn trusting(certificate: &Path, alpn: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certificate).expect("a certificate file") {

@@ -13,6 +13,7 @@ pub(crate) mod bosh;
 pub(crate) mod ejabberd;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod program;
 pub(crate) mod prosody;
 pub(crate) mod scram;
 pub(crate) mod script;
