@@ -361,6 +361,9 @@ thread_local! {
 }
 
 #[cfg(test)]
+mod flushed;
+
+#[cfg(test)]
 mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
@@ -378,7 +381,7 @@ mod tests {
     use crate::browser::Patience;
 
     /// Two ends of a connection on which the kernel keeps little.
-    async fn pair() -> (TcpStream, TcpStream) {
+    pub(super) async fn pair() -> (TcpStream, TcpStream) {
         let (one, other) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
         for socket in [&one, &other] {
             socket.set_recv_buffer_size(4096).unwrap();
