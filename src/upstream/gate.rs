@@ -135,8 +135,8 @@ impl Gate {
         let Target { upstream, domain, .. } = target;
         let left = end.saturating_duration_since(Instant::now());
         let connect = self.settings.connect.min(left);
-        let tcp =
-            timeout(connect, dial(&upstream.address)).await.map_err(|_| Error::Late(connect))?;
+        let tcp = timeout(connect, dial(&upstream.address)).await;
+        let tcp = tcp.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let tcp =
             tcp.map_err(|source| Error::Dial { address: upstream.address.clone(), source })?;
         let left = end.saturating_duration_since(Instant::now());
