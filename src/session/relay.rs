@@ -361,4 +361,7 @@ thread_local! {
 }
 
 #[cfg(test)]
+mod flushed;
+
+#[cfg(test)]
 mod tests;

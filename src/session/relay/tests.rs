@@ -16,7 +16,7 @@ use crate::browser::Line;
 use crate::browser::Patience;
 
 /// Two ends of a connection on which the kernel keeps little.
-async fn pair() -> (TcpStream, TcpStream) {
+pub(super) async fn pair() -> (TcpStream, TcpStream) {
     let (one, other) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
     for socket in [&one, &other] {
         socket.set_recv_buffer_size(4096).unwrap();
