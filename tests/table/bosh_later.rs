@@ -1,5 +1,6 @@
 //! The column "BOSH, later request".
 
+use super::FAILURES;
 use super::FOREIGN;
 use super::SHORT;
 use super::assert_bare;
@@ -135,27 +136,7 @@ async fn scripted_server_that_fails_is_system_shutdown_whatever_it_says() {
     let server = Server::start(Script::Good).await;
     let proxy = before(&server, SHORT).await;
 
-    for trouble in [
-        Trouble::BreaksOff,
-        Trouble::Floods,
-        Trouble::Says("</stream:stream>"),
-        Trouble::Says("<!-- -->"),
-        Trouble::Says(
-            "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-        ),
-        Trouble::Says(
-            "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-        ),
-        Trouble::Says(
-            "<stream:error><host-gone xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-        ),
-        Trouble::Says(
-            "<stream:error><remote-connection-failed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-        ),
-        Trouble::Says(
-            "<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-        ),
-    ] {
+    for trouble in FAILURES {
         server.now(Script::Until(Moment::Established, trouble));
         let mut session = bob(&proxy).prebind().await;
         let mut answer = session.send(&ping("any")).await;

@@ -176,3 +176,26 @@ const HELD: &str = "[upstream]\nhold = '30s'\nsign_in = '100ms'\n[prebind]\nhold
 
 /// The opening of a BOSH session.
 const OPENING: &str = "<body rid='1' to='xmpp.localhost' ver='1.6' wait='60' hold='1' xmlns='http://jabber.org/protocol/httpbind'/>";
+
+/// How a server ends a stream that it should have kept.
+const FAILURES: [Trouble; 9] = [
+    Trouble::BreaksOff,
+    Trouble::Floods,
+    Trouble::Says("</stream:stream>"),
+    Trouble::Says("<!-- -->"),
+    Trouble::Says(
+        "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+    ),
+    Trouble::Says(
+        "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+    ),
+    Trouble::Says(
+        "<stream:error><host-gone xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+    ),
+    Trouble::Says(
+        "<stream:error><remote-connection-failed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+    ),
+    Trouble::Says(
+        "<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+    ),
+];
