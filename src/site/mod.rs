@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use crate::file::Read;
 use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
@@ -156,14 +157,15 @@ pub enum Error {
 pub type Fault = (&'static str, Error);
 
 impl Site {
-    /// Makes a site of what the administrator wrote.
+    /// Makes a site of what the administrator wrote; the files that it names are read by `read` alone.
     ///
     /// # Errors
     /// Everything that does not fit together.
-    pub fn new(mut settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(mut settings: Settings, read: Read) -> Result<Self, Vec<Fault>> {
         let mut faults = faults_of(&settings);
-        let registered = XmppDomain::new(settings.registered.take(), &REGISTERED, &mut faults);
-        let guests = XmppDomain::new(settings.guests.take(), &GUESTS, &mut faults);
+        let registered =
+            XmppDomain::new((settings.registered.take(), read), &REGISTERED, &mut faults);
+        let guests = XmppDomain::new((settings.guests.take(), read), &GUESTS, &mut faults);
         let hosts: Vec<String> = settings.hosts.into_iter().map(|host| host.0.0).collect();
         let Some(name) = hosts.first().cloned() else { return Err(faults) };
         if !faults.is_empty() {
@@ -231,12 +233,12 @@ impl Site {
 impl XmppDomain {
     /// Nothing where there is none, or a fault.
     fn new(
-        settings: Option<settings::XmppDomain>,
+        (settings, read): (Option<settings::XmppDomain>, Read),
         keys: &Keys,
         faults: &mut Vec<Fault>,
     ) -> Option<Self> {
         let settings = settings?;
-        let upstream = Upstream::new(&settings).map_err(|error| {
+        let upstream = Upstream::new(&settings, read).map_err(|error| {
             let key =
                 if matches!(error, Error::InTheClear(_)) { keys.upstream } else { keys.authority };
             faults.push((key, error));
@@ -270,15 +272,15 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// Makes the sites of what the administrator wrote.
+    /// Makes the sites of what the administrator wrote; the files that they name are read by `read` alone.
     ///
     /// # Errors
     /// Everything that does not fit together, with the place of the site in the file.
-    pub fn new(settings: Vec<Settings>) -> Result<Self, Vec<(usize, Fault)>> {
+    pub fn new(settings: Vec<Settings>, read: Read) -> Result<Self, Vec<(usize, Fault)>> {
         let mut made = Self::default();
         let mut faults = Vec::new();
         for (place, settings) in settings.into_iter().enumerate() {
-            match Site::new(settings) {
+            match Site::new(settings, read) {
                 Ok(site) => {
                     let taken = made.add(site).into_iter();
                     faults.extend(taken.map(|error| (place, ("hosts", error))));
