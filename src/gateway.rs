@@ -112,9 +112,9 @@ impl Gateway {
             jwks: settings.jwks,
             cookies: settings.cookies,
         };
-        let visitors = Arc::new(Visitors::new(guests, bounds, client.clone()));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
+        let visitors = Arc::new(Visitors::new(guests, bounds, client.clone(), metrics.clone()));
         let edge = Edge {
             sites: Live::new(sites),
             backend: Backend::new(

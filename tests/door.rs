@@ -14,11 +14,13 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use crate::support::gateway::Proxy;
+use crate::support::http::CONTINUATION;
 use crate::support::http::DATA;
 use crate::support::http::Endless;
 use crate::support::http::GOAWAY;
 use crate::support::http::HEADERS;
 use crate::support::http::Held;
+use crate::support::http::PING;
 use crate::support::http::RST_STREAM;
 use crate::support::http::connect;
 use crate::support::http::counted;
@@ -50,6 +52,19 @@ async fn address_beyond_its_connections_is_closed_at_once_and_no_other_is() {
     drop(first);
     // It is gone when the proxy has seen it.
     while balanced(&proxy, ONE).await.is_err() {}
+}
+
+#[tokio::test]
+async fn addresses_of_one_ipv6_network_are_one() {
+    let proxy = door(BEHIND_A_BALANCER, "connections_per_address = 1", None).await;
+    let header = |address: &str| format!("PROXY TCP6 {address} 2001:db8:f::1 4711 443\r\n");
+
+    let _first = balanced(&proxy, &header("2001:db8:0:1::7")).await.unwrap();
+    let neighbour = balanced(&proxy, &header("2001:db8:0:1:f::8")).await;
+    let other = balanced(&proxy, &header("2001:db8:0:2::7")).await;
+
+    assert!(neighbour.is_err());
+    assert!(other.is_ok());
 }
 
 #[tokio::test]
@@ -217,6 +232,34 @@ async fn requests_that_are_taken_back_at_once_end_the_connection() {
     assert_eq!(goaway[4..8], 11_u32.to_be_bytes());
     until_closed(browser).await;
     reached(&proxy, "streams", 1).await;
+}
+
+#[tokio::test]
+async fn header_that_goes_on_for_ever_ends_the_connection() {
+    let proxy = door("", "", None).await;
+    let mut browser = open(&proxy, "h2").await;
+
+    // CVE-2024-27316: HEADERS without END_HEADERS, and no end of CONTINUATION.
+    let block = [&[0x82, 0x87, 0x84, 0x01, 9][..], b"localhost"].concat();
+    let begun = [preface(), frame(HEADERS, 0x01, 1, &block)].concat();
+    browser.write_all(&begun).await.unwrap();
+    let more = frame(CONTINUATION, 0, 1, &field("x-field", &"a".repeat(1000)));
+    while browser.write_all(&more).await.is_ok() {}
+
+    reached(&proxy, "streams", 1).await;
+}
+
+#[tokio::test]
+async fn browser_that_pings_and_reads_nothing_is_gone_in_time() {
+    let proxy = door("", "stall = '300ms'", None).await;
+    let mut browser = open(&proxy, "h2").await;
+
+    // CVE-2019-9512.
+    browser.write_all(&preface()).await.unwrap();
+    let pings = frame(PING, 0, 0, &[0; 8]).repeat(1000);
+    while browser.write_all(&pings).await.is_ok() {}
+
+    reached(&proxy, "write_time", 1).await;
 }
 
 #[tokio::test]

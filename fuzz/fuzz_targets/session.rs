@@ -210,7 +210,7 @@ impl Stage {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Answer(RequestId(id), answer) => self.answered(id, &answer),
-                Action::Send(bytes) => self.sent_upstream(&bytes),
+                Action::Send(bytes, elements) => self.sent_upstream(&bytes, elements),
                 Action::Login(_) => {
                     assert!(self.login, "the login is over");
                     self.session.receive(Event::Welcome(b"<challenge/>"), self.now);
@@ -248,10 +248,11 @@ impl Stage {
         }
     }
 
-    fn sent_upstream(&mut self, bytes: &[u8]) {
+    fn sent_upstream(&mut self, bytes: &[u8], elements: usize) {
         assert!(!self.over, "sent when it was over");
         assert!(!self.login, "sent before the login was over");
         let text = std::str::from_utf8(bytes).expect("text");
+        assert_eq!(text.matches("id='").count(), elements, "{text}");
         for message in text.split("id='").skip(1) {
             let rid = message.split('\'').next().and_then(|rid| rid.parse().ok());
             let rid = rid.expect("a rid");

@@ -187,6 +187,7 @@ async fn recognise(
     Caller { headers, address, .. }: &Caller<'_>,
     end: Instant,
 ) -> Result<Option<Seen>, NotAdmitted> {
+    let _held = edge.metrics.held();
     loop {
         match edge.visitors.of(site, headers, *address, Freshness::NewSession).await {
             Ok(seen) => return Ok(Some(seen)),

@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
+use crate::metrics::Metrics;
 use crate::outbound::Client;
 use crate::protocol::jid::Localpart;
 use crate::site::Session;
@@ -128,9 +129,9 @@ pub struct Visitors {
 impl Visitors {
     /// Guests are known by `guests`; members by asking their site through `client`, or by the keys of the site.
     #[must_use]
-    pub fn new(guests: guest::Key, bounds: Bounds, client: Client) -> Self {
+    pub fn new(guests: guest::Key, bounds: Bounds, client: Client, metrics: Arc<Metrics>) -> Self {
         let Bounds { whois, jwks, cookies } = bounds;
-        let whois = Whois::new(whois, client.clone());
+        let whois = Whois::new(whois, client.clone(), metrics);
         Self { guests, whois, jwks: Jwks::new(jwks, client), cookies }
     }
 
@@ -271,7 +272,12 @@ mod tests {
         let settings =
             guest::Settings { key_file: folder.path().join("key"), ..Default::default() };
         let client = Client::new(&outbound::Settings::default());
-        Visitors::new(guest::Key::load(&settings).unwrap(), Bounds::default(), client)
+        Visitors::new(
+            guest::Key::load(&settings).unwrap(),
+            Bounds::default(),
+            client,
+            Arc::default(),
+        )
     }
 
     fn site(without_session: &str) -> Arc<Site> {

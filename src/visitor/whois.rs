@@ -22,6 +22,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::metrics::Bound;
+use crate::metrics::Metrics;
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;
@@ -102,16 +104,18 @@ pub struct Whois {
     places: Arc<Semaphore>,
     /// Those who ask.
     turns: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 impl Whois {
-    pub(super) fn new(settings: Settings, client: Client) -> Self {
+    pub(super) fn new(settings: Settings, client: Client, metrics: Arc<Metrics>) -> Self {
         let semaphore =
             |bound: NonZeroUsize| Arc::new(Semaphore::new(bound.get().min(Semaphore::MAX_PERMITS)));
         Self {
             known: Arc::new(Known::new(settings.memory, settings.keep)),
             places: semaphore(settings.waiting),
             turns: semaphore(settings.questions),
+            metrics,
             client,
             settings,
         }
@@ -179,6 +183,7 @@ impl Whois {
             return Found::Flight(flight.landing.clone());
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.metrics.reached(Bound::Questions);
             tracing::warn!(site = question.site.name, "too many questions to sites are under way");
             return Found::Impossible;
         };

@@ -8,6 +8,7 @@
 )]
 
 mod corpus;
+mod grammar;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -203,10 +204,55 @@ fn mutated_documents_that_we_pass_expat_passes_too() {
     assert!(taken > 10_000, "{taken} of {}, {refused:?}", documents.len());
 }
 
+#[test]
+fn documents_of_a_grammar_are_judged_as_expat_judges_them() {
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let documents: Vec<Vec<u8>> = (0..150_000).map(|_| grammar::document(&mut dice)).collect();
+
+    let (taken, refused) = compare(&documents);
+
+    // Both kinds are there to be judged.
+    assert!((30_000..120_000).contains(&taken), "{taken} of {}, {refused:?}", documents.len());
+}
+
+#[test]
+fn every_edge_of_utf_8_is_judged_as_expat_judges_it() {
+    // Before and behind each limit of a byte in RFC 3629 §4.
+    const EDGES: [u8; 22] = [
+        0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec,
+        0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf4, 0xf5,
+    ];
+    let mut documents = Vec::new();
+    for first in 0x80..=0xff {
+        for second in EDGES {
+            documents.push([b"<a>", &[first, second][..], b"</a>"].concat());
+            for third in EDGES {
+                documents.push([b"<a b='", &[first, second, third][..], b"'/>"].concat());
+            }
+        }
+    }
+    for first in 0xf0..=0xf8 {
+        for (second, third) in EDGES.iter().flat_map(|second| EDGES.map(|third| (*second, third))) {
+            for fourth in EDGES {
+                documents.push([b"<a>", &[first, second, third, fourth][..], b"</a>"].concat());
+            }
+        }
+    }
+
+    let (taken, refused) = compare(&documents);
+
+    assert!(taken > 1000, "{taken}");
+    assert_eq!(refused, BTreeMap::new());
+}
+
 /// Numbers that look like chance and are the same in each run (xorshift).
 struct Dice(u64);
 
 impl Dice {
+    fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
     fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -93,7 +93,12 @@ fn visitors() -> Arc<Visitors> {
     let settings =
         guest::Settings { key_file: folder.path().join("key"), ..guest::Settings::default() };
     let client = Client::new(&outbound::Settings::default());
-    Arc::new(Visitors::new(guest::Key::load(&settings).unwrap(), Bounds::default(), client))
+    Arc::new(Visitors::new(
+        guest::Key::load(&settings).unwrap(),
+        Bounds::default(),
+        client,
+        Arc::default(),
+    ))
 }
 
 fn backend(visitors: &Arc<Visitors>) -> Backend {

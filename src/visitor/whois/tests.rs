@@ -99,7 +99,7 @@ const FIREFOX: &str = "Firefox";
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 fn whois(settings: Settings) -> Arc<Whois> {
-    Arc::new(Whois::new(settings, Client::new(&outbound::Settings::default())))
+    Arc::new(Whois::new(settings, Client::new(&outbound::Settings::default()), Arc::default()))
 }
 
 type Asking = tokio::task::JoinHandle<Result<Option<Member>, Error>>;

@@ -89,6 +89,7 @@ async fn questions_beyond_the_bound_are_refused() {
     let second = ask(&whois, &site, "PHPSESSID=2", Freshness::NewSession).await.unwrap();
 
     assert_eq!(second, Err(Error::Unavailable));
+    assert!(whois.metrics.text().contains("{bound=\"questions\"} 1"));
     asked.say_bob().await;
     assert_eq!(name(first.await.unwrap()), "bob");
 }
