@@ -1,5 +1,6 @@
 //! One website: its host names, the origins of its pages, how it knows its visitors, and its XMPP domains.
 
+mod faults;
 pub mod jwt;
 pub mod key;
 pub mod page;
@@ -116,7 +117,7 @@ pub enum Error {
     #[error("pass = \"ticket\" needs a secret")]
     NoSecret,
     /// The server's module refuses such a one, and all that it signs.
-    #[error("a ticket secret has at least {LEAST_TICKET_SECRET} bytes")]
+    #[error("a ticket secret has at least {} bytes", faults::LEAST_TICKET_SECRET)]
     ShortSecret,
     /// Said and never used.
     #[error("pass = \"anonymous\" has no secret")]
@@ -162,7 +163,7 @@ impl Site {
     /// # Errors
     /// Everything that does not fit together.
     pub fn new(mut settings: Settings, read: Read) -> Result<Self, Vec<Fault>> {
-        let mut faults = faults_of(&settings);
+        let mut faults = faults::of(&settings);
         let registered =
             XmppDomain::new((settings.registered.take(), read), &REGISTERED, &mut faults);
         let guests = XmppDomain::new((settings.guests.take(), read), &GUESTS, &mut faults);
@@ -366,63 +367,8 @@ fn is_port(text: &str) -> bool {
     (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn faults_of(settings: &Settings) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut fault = |wrong: bool, key: &'static str, error: Error| {
-        if wrong {
-            faults.push((key, error));
-        }
-    };
-    let session = &settings.session;
-    let recognises = session.whois.is_some() || session.jwt.is_some();
-    fault(settings.hosts.is_empty(), "hosts", Error::NoHosts);
-    fault(settings.registered.is_none() && settings.guests.is_none(), "", Error::NoDomain);
-    fault(session.whois.is_some() && session.jwt.is_some(), "session", Error::TwoSessions);
-    fault(recognises && settings.registered.is_none(), "session", Error::MembersWithoutDomain);
-    fault(!recognises && settings.registered.is_some(), "registered", Error::NoSession);
-    if let Some(whois) = &session.whois {
-        fault(whois.cookies.is_empty(), "session.whois.cookies", Error::NoCookies);
-    }
-    if let Some(jwt) = &session.jwt {
-        for (key, error) in jwt::faults_of(jwt) {
-            fault(true, key, error);
-        }
-    }
-    let is_short = |domain: &Option<settings::XmppDomain>| {
-        let secret = domain.as_ref().and_then(|domain| domain.secret.as_ref());
-        secret.is_some_and(|secret| secret.expose().len() < LEAST_TICKET_SECRET)
-    };
-    fault(is_short(&settings.registered), "registered.secret", Error::ShortSecret);
-    fault(is_short(&settings.guests), "guests.secret", Error::ShortSecret);
-    if let Some(members) = &settings.registered {
-        fault(members.pass == Pass::Anonymous, "registered.pass", Error::AnonymousMember);
-        fault(
-            members.pass == Pass::Ticket && members.secret.is_none(),
-            "registered",
-            Error::NoSecret,
-        );
-    }
-    if let Some(guests) = &settings.guests {
-        fault(guests.pass == Pass::Ticket && guests.secret.is_none(), "guests", Error::NoSecret);
-        fault(
-            guests.pass == Pass::Anonymous && guests.secret.is_some(),
-            "guests.secret",
-            Error::UnusedSecret,
-        );
-        let shared =
-            settings.registered.as_ref().is_some_and(|members| members.domain.0 == guests.domain.0);
-        fault(shared, "guests.domain", Error::SharedDomain);
-    } else {
-        let welcome = settings.without_session == Some(WithoutSession::Guest);
-        fault(welcome, "without_session", Error::GuestsWithoutDomain);
-    }
-    faults
-}
-
 /// Who removes more sites than this loses the sessions of the first of them.
 const DEPARTED: usize = 1000;
-/// What `prosody/mod_auth_vestibule.lua` asks for.
-const LEAST_TICKET_SECRET: usize = 16;
 
 #[cfg(test)]
 pub(crate) mod tests;
