@@ -62,26 +62,29 @@ async fn new_certificate_is_shown_after_sighup_while_a_session_talks_on() {
 
 #[tokio::test]
 async fn certificate_is_shown_when_its_files_change_and_a_broken_one_is_told_once() {
-    let config = config("watch = '20ms'", SITE);
-    let mut program =
-        Program::run(&config, |folder| certificate(folder.path(), "a", &["localhost"])).await;
-    let (good, key) = (read(&program, "a.pem"), read(&program, "a.key"));
+    let config = config("watch = '20ms'", SITE).replace("'a.", "'live/a.");
+    let mut program = Program::run(&config, |folder| {
+        for version in ["first", "broken", "second"] {
+            fs::create_dir(folder.path().join(version)).unwrap();
+            certificate(&folder.path().join(version), "a", &["localhost"]);
+        }
+        fs::write(folder.path().join("broken/a.pem"), "half of a certificate").unwrap();
+        make_live(folder.path(), "first");
+    })
+    .await;
+    let [first, second] = ["first/a.pem", "second/a.pem"].map(|file| program.path(file));
 
-    program.write("a.pem", "half of a certificate");
+    make_live(&program.path(""), "broken");
     let told = program.says("the old certificates are still shown").await;
     assert_eq!(text(&told, "level"), "ERROR");
-    assert!(text(&told, "problem").contains("there is no certificate in"), "{told}");
-    assert!(text(&told, "problem").contains("a.pem"), "{told}");
-    let old = trusting_text(&good);
-    knock(&program, old, "localhost").await;
+    assert!(text(&told, "problem").contains("there is no certificate in live/a.pem"), "{told}");
+    assert_eq!(knock(&program, trusting(&first, "http/1.1"), "localhost").await.0, der(&first));
 
-    certificate(program.path("").as_path(), "a", &["localhost"]);
+    make_live(&program.path(""), "second");
     // The next thing that it says: the broken one is told no second time.
     let told = program.next_event().await;
     assert_eq!(text(&told, "message"), "new certificates are shown", "{told}");
-    assert_ne!(read(&program, "a.key"), key);
-    let new = trusting(&program.path("a.pem"), "http/1.1");
-    assert_eq!(knock(&program, new, "localhost").await.0, der(&program.path("a.pem")));
+    assert_eq!(knock(&program, trusting(&second, "http/1.1"), "localhost").await.0, der(&second));
 }
 
 #[tokio::test]
@@ -218,8 +221,10 @@ fn certificate(folder: &Path, name: &str, hosts: &[&str]) {
     fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
 }
 
-fn read(program: &Program, name: &str) -> String {
-    fs::read_to_string(program.path(name)).unwrap()
+/// Has `live` lead to another folder from one moment to the next, as Kubernetes does.
+fn make_live(folder: &Path, version: &str) {
+    std::os::unix::fs::symlink(version, folder.join("next")).unwrap();
+    fs::rename(folder.join("next"), folder.join("live")).unwrap();
 }
 
 fn der(file: &Path) -> CertificateDer<'static> {
