@@ -327,25 +327,6 @@ async fn server_that_is_down_is_waited_for_and_then_503() {
 }
 
 #[tokio::test]
-async fn proxy_that_goes_down_tells_the_held_request() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut session = bob(&proxy).prebind().await;
-    // Once the second request releases the first, the second is held.
-    let held = tokio::spawn({
-        let (browser, body) = (session.browser.clone(), session.body(session.rid + 1, "", ""));
-        async move { browser.post(body).await }
-    });
-    let released = session.send("").await;
-    assert_eq!(released.status, 200);
-
-    proxy.stop().await;
-
-    let answer = held.await.unwrap();
-    assert!(is_terminate(&answer, "system-shutdown"), "{answer:?}");
-}
-
-#[tokio::test]
 async fn proxy_goes_down_while_a_browser_has_yet_to_learn_of_lost_upstream() {
     let mut prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;

@@ -38,3 +38,39 @@ async fn a_reload_keeps_the_chat_working_by_prebind() {
 async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_prebind() {
     Site::start().await.visited_by("browser/logout.mjs", &["prebind"]).await;
 }
+
+#[tokio::test]
+async fn whatever_fails_the_visitors_are_back_by_themselves_by_websocket() {
+    Site::start().await.seen_by("browser/outages.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn whatever_fails_the_visitors_are_back_by_themselves_by_prebind() {
+    Site::start().await.seen_by("browser/outages.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn signed_out_by_the_site_a_visitor_goes_on_as_the_site_says_by_websocket() {
+    Site::start().await.seen_by("browser/revoked.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn page_of_another_origin_gets_nothing_by_websocket() {
+    Site::start().await.seen_by("browser/strangers.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn signed_out_by_the_site_a_visitor_goes_on_as_the_site_says_by_prebind() {
+    Site::start().await.seen_by("browser/revoked.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn page_of_another_origin_gets_nothing_by_prebind() {
+    Site::start().await.seen_by("browser/strangers.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn where_there_is_no_place_a_visitor_is_let_in_when_there_is_one_by_websocket() {
+    let mut site = Site::start_with("[sessions]\nper_visitor = 1\n").await;
+    site.seen_by("browser/crowded.mjs", &["websocket"]).await;
+}

@@ -1,6 +1,11 @@
 //! Prosody with our module: which tickets it believes, and why it refuses the others.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -76,6 +81,37 @@ async fn used_ticket_is_refused_after_a_reload_of_the_module() {
 
     refused(&prosody, MEMBERS, "bob", &ticket, "it was used before").await;
     sign_in(&prosody, MEMBERS, "bob").await;
+}
+
+#[tokio::test]
+async fn used_ticket_is_refused_after_a_reload_of_the_authentication_behind_the_module() {
+    let prosody =
+        Prosody::start_with(&RELOAD_ON_SIGNAL.replace("auth_vestibule", "auth_internal_hashed"))
+            .await;
+    let ticket = ticket(MEMBERS, "bob");
+    assert_eq!(show(&prosody, MEMBERS, "bob", &ticket).await, SUCCESS);
+
+    prosody.signal("USR1").await;
+    prosody.logged(&["reloaded by signal"]).await;
+
+    refused(&prosody, MEMBERS, "bob", &ticket, "it was used before").await;
+    sign_in(&prosody, MEMBERS, "bob").await;
+}
+
+#[tokio::test]
+async fn ticket_is_no_password_for_whoever_asks_the_server_about_passwords() {
+    let prosody = Prosody::start_with(CHECK_ON_SIGNAL).await;
+    prosody.add_account(MEMBERS, "bob", "bob's own password");
+    let ticket = ticket(MEMBERS, "bob");
+
+    for (password, verdict) in [(ticket.as_str(), "refused"), ("bob's own password", "believed")] {
+        fs::write(prosody.folder().join("password"), password).unwrap();
+        prosody.signal("USR1").await;
+        prosody.logged(&[&format!("the password is {verdict}")]).await;
+    }
+
+    // Nor has it been used up.
+    assert_eq!(show(&prosody, MEMBERS, "bob", &ticket).await, SUCCESS);
 }
 
 #[tokio::test]
@@ -241,6 +277,51 @@ async fn ticket_from_a_foreign_address_is_refused() {
 }
 
 #[tokio::test]
+async fn ticket_is_taken_from_the_edges_address_and_from_no_other_of_the_same_machine() {
+    let prosody =
+        Prosody::start_with(&format!("{ON_MEMBERS} vestibule_addresses = {{ '127.0.0.2' }}")).await;
+    let ticket = ticket(MEMBERS, "bob");
+    let message = plain("", "bob", &ticket);
+
+    let mut other = Client::connect_from("127.0.0.3", prosody.address()).await;
+    other.open(MEMBERS).await;
+    let from_elsewhere = other.authenticate("PLAIN", &message).await;
+    let mut edge = Client::connect_from("127.0.0.2", prosody.address()).await;
+    edge.open(MEMBERS).await;
+
+    assert_eq!(from_elsewhere, failure("not-authorized"));
+    prosody.logged(&["it came from 127.0.0.3, which is not among vestibule_addresses"]).await;
+    // What was refused for its address has not been used up.
+    assert_eq!(edge.authenticate("PLAIN", &message).await, SUCCESS);
+}
+
+#[tokio::test]
+async fn ticket_of_another_shape_is_refused() {
+    let prosody = Prosody::start().await;
+    let good = ticket(MEMBERS, "bob");
+    let parts: Vec<&str> = good.split('.').collect();
+    let [version, issued, expires, nonce, mac] = parts.as_slice() else { panic!("{good}") };
+
+    for bad in [
+        format!("{version}.{issued}.{expires}.{nonce}.{mac}.{mac}"),
+        format!("{version}.{issued}.{expires}.{mac}"),
+        format!("{version}.{issued}.{expires}.{nonce}.{}", &mac[1..]),
+        format!("{version}.{issued}.{expires}.{nonce}.{mac}="),
+        format!("{version}.{issued}.{expires}.{nonce}{}.{mac}", "n".repeat(64)),
+        format!("{version}.{issued}.{expires}.{}.{mac}", &nonce[..15]),
+        format!("{version}.0x{issued}.{expires}.{nonce}.{mac}"),
+        format!("{version}.{issued}.{expires}0.{nonce}.{mac}"),
+        format!("{version}.-{issued}.{expires}.{nonce}.{mac}"),
+        format!("{version}.{}.{expires}.{nonce}.{mac}", "9".repeat(400)),
+        format!("{version}....{mac}"),
+    ] {
+        assert_eq!(show(&prosody, MEMBERS, "bob", &bad).await, failure("not-authorized"), "{bad}");
+    }
+
+    assert_eq!(show(&prosody, MEMBERS, "bob", &good).await, SUCCESS);
+}
+
+#[tokio::test]
 async fn administrator_is_refused_unless_it_is_allowed() {
     let of_rooms = "Component 'conference.localhost' admins = { 'moderator@xmpp.localhost' }";
     let strict = Prosody::start_with(of_rooms).await;
@@ -309,6 +390,16 @@ async fn missing_secret_file_leaves_the_secret_as_it_was_on_reload() {
 const NOT_SIGNED: &str = "it is not signed with our secret for this user and host";
 
 const ON_MEMBERS: &str = "VirtualHost 'xmpp.localhost'";
+
+/// A module within the configuration: it asks about the password in a file when Prosody gets SIGUSR1.
+const CHECK_ON_SIGNAL: &str = "
+    prosody.events.add_handler('signal/SIGUSR1', function ()
+        local file = assert(io.open(prosody.paths.config .. '/password'))
+        local password = file:read('*a')
+        file:close()
+        local believed = require 'core.usermanager'.test_password('bob', 'xmpp.localhost', password)
+        prosody.log('info', 'the password is %s', believed and 'believed' or 'refused')
+    end)";
 
 /// A module within the configuration: it reloads ours when Prosody gets SIGUSR1.
 const RELOAD_ON_SIGNAL: &str = "

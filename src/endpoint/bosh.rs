@@ -103,14 +103,24 @@ async fn known(
     let mailbox = mailbox(edge, site, caller, sid).await?;
     let Some(mailbox) = mailbox else {
         // So also for a session that is there: who guesses is not to learn of it.
-        return if edge.bosh.may_miss(caller.address) {
-            Ok(xml(answer::terminate(Some(Condition::ItemNotFound))))
-        } else {
-            Err(Refusal::TooMany)
-        };
+        let heard = edge.shutdown.is_cancelled() || edge.bosh.may_miss(caller.address);
+        return if heard { over(edge) } else { Err(Refusal::TooMany) };
     };
-    let answered = edge.bosh.post(mailbox, body).await;
-    Ok(xml(answered.unwrap_or_else(|| answer::terminate(Some(Condition::ItemNotFound)))))
+    match edge.bosh.post(mailbox, body).await {
+        Some(answer) => Ok(xml(answer)),
+        None => over(edge),
+    }
+}
+
+/// What is said where there is no session, or none any more.
+///
+/// Told of the end while the edge goes down, Converse.js asks `/prebind` at once and, where nobody listens just then, never
+/// again. A 503 makes Strophe repeat the request until the next edge is there, which knows no such session.
+fn over(edge: &Edge) -> Result<Response<HttpBody>, Refusal> {
+    if edge.shutdown.is_cancelled() {
+        return Err(Refusal::Unavailable);
+    }
+    Ok(xml(answer::terminate(Some(Condition::ItemNotFound))))
 }
 
 /// Where requests of the session go, if it is the visitor's.

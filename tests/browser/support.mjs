@@ -1,5 +1,6 @@
 // The words the browser tests are written in: a visitor in a browser of his own, who signs in at the site and speaks in the lobby.
 import { mkdir, readdir, rm } from "node:fs/promises";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -17,7 +18,9 @@ const TRANSPORTS = ["websocket", "prebind"];
 const PASSWORDS = { bob: "bob-demo", charlie: "charlie-demo" };
 
 /**
- * Runs one story: `story({ visitor, step })`, with the address and the transport of the command line.
+ * Runs one story: `story({ visitor, step, wish, transport })`, with the address and the transport of the command line.
+ *
+ * `wish(text)` asks whoever runs the program for something, on standard output, and waits for a line that it is granted.
  *
  * Each step that was reached is a line on standard output. A failure names the last step, keeps a screenshot of each page
  * what the pages and their streams said, and ends with exit code 1.
@@ -34,13 +37,18 @@ export async function tell(name, story) {
   const visitors = [];
   let last = "the browser has started";
   const step = (text) => console.log(`ok: ${(last = text)}`);
+  const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  const wish = async (text) => {
+    console.log(`wish: ${text}`);
+    if ((await answers.next()).value !== "granted") throw new Error(`nobody grants "${text}"`);
+  };
   const visitor = async (visitorName) => {
     const made = await Visitor.enter(browser, { name: visitorName, story: fullName, address, transport, page });
     visitors.push(made);
     return made;
   };
   try {
-    await story({ visitor, step, transport });
+    await story({ visitor, step, wish, transport });
     console.log(`passed: ${name} by ${transport}`);
   } catch (error) {
     process.exitCode = 1;
@@ -48,7 +56,23 @@ export async function tell(name, story) {
     for (const one of visitors) await one.confess();
   } finally {
     await browser.close();
+    process.stdin.destroy();
   }
+}
+
+/** In every page: counts how often it has lost its stream, and keeps its WebSockets for a story to speak on. */
+function listen() {
+  globalThis.partings = 0;
+  globalThis.sockets = [];
+  new MutationObserver((changes) => {
+    if (changes.some(({ oldValue, target }) => oldValue && !target.dataset?.jid)) globalThis.partings += 1;
+  }).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-jid"], attributeOldValue: true });
+  globalThis.WebSocket = class extends WebSocket {
+    constructor(...all) {
+      super(...all);
+      globalThis.sockets.push(this);
+    }
+  };
 }
 
 /** Removes what an earlier run has kept: a picture of a failure is then always of this run. */
@@ -74,7 +98,22 @@ class Visitor {
     const made = new Visitor();
     made.#about = about;
     made.#context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1000, height: 720 } });
-    made.#page = await made.#context.newPage();
+    await made.#context.addInitScript(listen);
+    return made.#watch(await made.#context.newPage());
+  }
+
+  /** The same visitor in another tab of the same browser. */
+  async anotherTab() {
+    const made = new Visitor();
+    made.#about = this.#about;
+    made.#context = this.#context;
+    return made.#watch(await this.#context.newPage());
+  }
+
+  /** Notes what this page says, and what is said to it. */
+  #watch(page) {
+    const made = this;
+    made.#page = page;
     made.#page.setDefaultTimeout(PATIENCE_MS);
     made.#page.on("console", (message) => made.#said.push(`${message.type()}: ${message.text()}`));
     made.#page.on("pageerror", (error) => made.#said.push(`uncaught: ${error.message}`));
@@ -90,6 +129,7 @@ class Visitor {
       const answer = await request.response().then((response) => response.text()).catch((error) => error.message);
       made.#said.push(`< ${answer.slice(0, FRAME)}`);
     });
+    made.#page.on("requestfailed", (request) => made.#said.push(`failed: ${request.method()} ${request.url()}`));
     made.#page.on("response", (answer) => answer.status() >= 400 && made.#said.push(`${answer.status()} ${answer.url()}`));
     return made;
   }
@@ -105,15 +145,103 @@ class Visitor {
 
   /** Signs out with the site's own button. */
   async signOut() {
+    if (this.#page.url() === "about:blank") await this.#page.goto(`${this.#about.address}/`);
     await this.#page.click("#logout button");
     await this.#page.waitForSelector('html[data-member=""]');
   }
 
+  /** Opens the chat page as if it were a page of this origin, which is not the site's; waits until it has tried to come in. */
+  async openChatFrom(origin) {
+    const { address, transport, page } = this.#about;
+    // The pages are the site's own, under another name, with the proxy's address written out.
+    await this.#context.route(`${origin}/**`, async (route) => {
+      const { pathname, search } = new URL(route.request().url());
+      const answer = await route.fetch({ url: address + pathname + search });
+      const text = await answer.body();
+      const absolute = text.toString().replace(/"(\/xmpp-websocket|\/prebind|\/http-bind)"/g, `"${address}$1"`);
+      const body = pathname === "/chat" ? absolute : text;
+      await route.fulfill({ response: answer, body });
+    });
+    const refused = this.#until((line) => /(403|failed|CORS|closed)/.test(line), "the page did not try", this.#said.length);
+    await this.#page.goto(`${origin}/chat?transport=${transport}&jid=${page}`);
+    await refused;
+  }
+
+  /** What came from the proxy by BOSH or WebSocket, since the page was opened for the first time. */
+  heard() {
+    return this.#said.filter((line) => line.startsWith("< "));
+  }
+
   /** Opens the chat page; see `connected`. */
   async openChat(expected) {
-    const { address, transport, page } = this.#about;
-    await this.#page.goto(`${address}/chat?transport=${transport}&jid=${page}`);
+    await this.beginChat();
     return this.connected(expected);
+  }
+
+  /** Opens the chat page, and waits only until it has asked to be let in. */
+  async beginChat() {
+    const { address, transport, page } = this.#about;
+    const asks = transport === "websocket" ? this.#page.waitForEvent("websocket") : this.#page.waitForEvent("request", (request) => /\/(http-bind|prebind)$/.test(request.url()));
+    await Promise.all([asks, this.#page.goto(`${address}/chat?transport=${transport}&jid=${page}`)]);
+  }
+
+  /** Leaves the site, without a word to it; the tab keeps what it has stored. */
+  async leave() {
+    await this.#page.goto("about:blank");
+  }
+
+  /** Leaves the site for so long that the tab has forgotten its stream. */
+  async leaveForLong() {
+    await this.#page.evaluate(() => sessionStorage.clear());
+    await this.leave();
+  }
+
+  /** Runs `happens`, and waits until the page has noticed that its stream is gone. */
+  async parts(happens) {
+    const before = await this.#page.evaluate(() => globalThis.partings);
+    await happens();
+    await this.#page.waitForFunction((before) => globalThis.partings > before, before);
+  }
+
+  /** Waits until the proxy has answered the page with this status, from now on. */
+  async isRefused(status) {
+    const refusal = (line) => line.startsWith(`${status} `) || line.includes(`response code: ${status}`);
+    await this.#until(refusal, `nobody refused ${this.#about.name} with ${status}`, this.#said.length);
+  }
+
+  /** Closes the page, and with it the session. */
+  async close() {
+    await this.#page.close();
+  }
+
+  /** Waits until the page has asked the proxy for something, and nobody was there. */
+  async knocksInVain() {
+    const vain = (line) => line.startsWith("failed: ") || line.includes("ERR_CONNECTION_REFUSED");
+    await this.#until(vain, `nobody let ${this.#about.name} knock in vain`, this.#said.length);
+  }
+
+  /** Runs this function in the page. */
+  async does(what, argument) {
+    return this.#page.evaluate(what, argument);
+  }
+
+  /** Waits until what was exchanged with the proxy holds this text, since the page was opened for the first time. */
+  async hears(text) {
+    await this.#until((line) => line.startsWith("< ") && line.includes(text), `nobody said "${text}" to ${this.#about.name}`);
+  }
+
+  /** Waits for a line of what was said, from the one with this number on. */
+  async #until(wanted, otherwise, from = 0) {
+    const deadline = Date.now() + PATIENCE_MS;
+    while (!this.#said.slice(from).some(wanted)) {
+      if (Date.now() > deadline) throw new Error(otherwise);
+      await this.#page.waitForTimeout(50);
+    }
+  }
+
+  /** Waits until the page says this of its connection. */
+  async shows(text) {
+    await this.#page.locator("#status", { hasText: text }).waitFor();
   }
 
   /** Reloads the page as the reload button does; see `connected`. */
@@ -134,8 +262,14 @@ class Visitor {
 
   /** Says something in the lobby, and sees it there. */
   async say(text) {
-    await this.#page.fill("#chat textarea.chat-textarea", text);
-    await this.#page.press("#chat textarea.chat-textarea", "Enter");
+    const field = "#chat textarea.chat-textarea";
+    await this.#page.fill(field, text);
+    for (let presses = 0; presses < 10; presses++) {
+      await this.#page.press(field, "Enter");
+      // Just behind a reload the field is there before what listens to it; a visitor would press again.
+      const taken = this.#page.waitForFunction((field) => document.querySelector(field)?.value === "", field, { timeout: 3000 });
+      if (await taken.then(() => true, () => false)) break;
+    }
     await this.sees(text);
   }
 

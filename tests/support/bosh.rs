@@ -1,5 +1,7 @@
 //! A browser's BOSH, over HTTPS: each request is written by hand, each answer is there to be read.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Certificate;
@@ -20,7 +22,7 @@ pub(crate) struct Browser {
     /// What it sends as `Cookie`.
     pub(crate) cookie: Option<String>,
     /// What it sends as `Origin`.
-    origin: Option<&'static str>,
+    origin: Option<String>,
     /// Where a reverse proxy says that it is.
     forwarded_for: Option<&'static str>,
 }
@@ -45,21 +47,33 @@ pub(crate) struct Session {
 impl Browser {
     /// Opens a page behind `proxy`; whoever signed in at the site shows a cookie.
     pub(crate) fn new(proxy: &Proxy, cookie: Option<String>) -> Self {
+        Self::at("localhost", proxy.address(), &proxy.certificate(), cookie)
+            .with_origin(Some(ORIGIN))
+    }
+
+    /// Opens a page of this site, of whichever the proxy at this address has.
+    pub(crate) fn at(
+        host: &str,
+        address: SocketAddr,
+        certificate: &Path,
+        cookie: Option<String>,
+    ) -> Self {
         // The second test in a process finds it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let pem = std::fs::read(proxy.certificate()).expect("a certificate");
-        let mut builder = Client::builder().resolve("localhost", proxy.address()).no_proxy();
+        let pem = std::fs::read(certificate).expect("a certificate");
+        let mut builder = Client::builder().resolve(host, address).no_proxy();
         for certificate in Certificate::from_pem_bundle(&pem).expect("PEM") {
             builder = builder.add_root_certificate(certificate);
         }
         let http = builder.build().expect("a client");
-        let base = format!("https://localhost:{}", proxy.address().port());
-        Self { http, base, cookie, origin: Some(ORIGIN), forwarded_for: None }
+        let base = format!("https://{host}:{}", address.port());
+        let origin = Some(format!("https://{host}"));
+        Self { http, base, cookie, origin, forwarded_for: None }
     }
 
     /// The same, with a page of another origin open, or of none that it shows.
     pub(crate) fn with_origin(self, origin: Option<&'static str>) -> Self {
-        Self { origin, ..self }
+        Self { origin: origin.map(str::to_owned), ..self }
     }
 
     /// The same, with another cookie, or none.
@@ -82,7 +96,7 @@ impl Browser {
             Some(address) => request.header("X-Forwarded-For", address),
             None => request,
         };
-        match self.origin {
+        match &self.origin {
             Some(origin) => request.header("Origin", origin),
             None => request,
         }

@@ -38,6 +38,14 @@ pub(crate) struct Proxy {
     reload: Reload,
 }
 
+/// What [`serve`] has started.
+struct Serving {
+    ports: Vec<u16>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+    reload: Reload,
+}
+
 impl Proxy {
     /// Before `prosody`, for one site whose members have a signed cookie; everybody else is a guest.
     pub(crate) async fn before(prosody: &Prosody) -> Self {
@@ -73,14 +81,7 @@ impl Proxy {
         let internal = if sites.contains("[internal]") { "" } else { INTERNAL };
         fs::write(&path, format!("[listen]\nhttps = ['{address}']\n{sites}\n{internal}"))
             .expect("a configuration");
-        let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-        let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
-        let (ports, reload) = (gateway.ports(), gateway.reload());
-        let (stop, told) = oneshot::channel::<()>();
-        let running = tokio::spawn(gateway.run(async {
-            // Dropped without a word, it is told all the same.
-            let _ = told.await;
-        }));
+        let Serving { ports, stop, running, reload } = serve(&path).await;
         Self { folder, ports, stop: Some(stop), running, reload }
     }
 
@@ -90,6 +91,26 @@ impl Proxy {
         fs::write(&path, format!("[listen]\nhttps = ['127.0.0.1:0']\n{sites}"))
             .expect("a configuration");
         self.reload.reload(&path, Arc::new(|_| {})).await
+    }
+
+    /// Tells it to go down, and starts it again with the same files, when it has; for a port that is not 0.
+    pub(crate) async fn restart(&mut self) {
+        self.go_down().await;
+        self.come_up().await;
+    }
+
+    /// Tells it to go down, and waits until it has.
+    pub(crate) async fn go_down(&mut self) {
+        self.stop.take();
+        (&mut self.running).await.expect("it ends in order");
+    }
+
+    /// Starts it again after [`go_down`](Self::go_down).
+    pub(crate) async fn come_up(&mut self) {
+        let path = self.folder.path().join("proxy.toml");
+        let Serving { ports, stop, running, reload } = serve(&path).await;
+        (self.ports, self.stop, self.running) = (ports, Some(stop), running);
+        self.reload = reload;
     }
 
     /// Where browsers find it.
@@ -151,6 +172,19 @@ impl Proxy {
     pub(crate) fn tls(&self, alpn: &str) -> Arc<ClientConfig> {
         trusting(&self.certificate(), alpn)
     }
+}
+
+/// Starts what this file describes.
+async fn serve(path: &Path) -> Serving {
+    let config = Config::load(path).unwrap_or_else(|problems| panic!("{problems}"));
+    let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
+    let (ports, reload) = (gateway.ports(), gateway.reload());
+    let (stop, told) = oneshot::channel::<()>();
+    let running = tokio::spawn(gateway.run(async {
+        // Dropped without a word, it is told all the same.
+        let _ = told.await;
+    }));
+    Serving { ports, stop, running, reload }
 }
 
 /// TLS that trusts what is in this file alone, and speaks `alpn`.

@@ -4,6 +4,7 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     reason = "a test that cannot get its server has failed"
 )]
@@ -11,8 +12,10 @@
 pub(crate) mod authority;
 pub(crate) mod bosh;
 pub(crate) mod ejabberd;
+pub(crate) mod forwarder;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod log;
 pub(crate) mod program;
 pub(crate) mod prosody;
 pub(crate) mod scram;

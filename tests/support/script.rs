@@ -64,6 +64,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     script: watch::Sender<Script>,
     seen: watch::Sender<Seen>,
+    auths: watch::Sender<Vec<String>>,
 }
 
 /// What it has seen so far.
@@ -87,17 +88,21 @@ impl Server {
     pub(crate) async fn start_at(address: SocketAddr, script: Script) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let server =
-            Self { address, script: watch::Sender::new(script), seen: watch::Sender::default() };
+        let server = Self {
+            address,
+            script: watch::Sender::new(script),
+            seen: watch::Sender::default(),
+            auths: watch::Sender::default(),
+        };
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let script = *serving.script.borrow();
                 serving.seen.send_modify(|seen| seen.connections += 1);
-                let seen = serving.seen.clone();
+                let server = serving.clone();
                 tokio::spawn(async move {
-                    Play { socket, script, read: String::new(), seen: seen.clone() }.run().await;
-                    seen.send_modify(|seen| seen.gone += 1);
+                    Play { socket, script, read: String::new(), server: &server }.run().await;
+                    server.seen.send_modify(|seen| seen.gone += 1);
                 });
             }
         });
@@ -119,6 +124,11 @@ impl Server {
         *self.seen.borrow()
     }
 
+    /// What it was shown to sign in with, each `<auth/>` whole.
+    pub(crate) fn auths(&self) -> Vec<String> {
+        self.auths.borrow().clone()
+    }
+
     /// Waits until what it has seen is this.
     pub(crate) async fn has_seen(&self, what: impl Fn(Seen) -> bool) -> Seen {
         let mut seen = self.seen.subscribe();
@@ -128,14 +138,14 @@ impl Server {
 }
 
 /// One connection.
-struct Play {
+struct Play<'a> {
     socket: TcpStream,
     script: Script,
     read: String,
-    seen: watch::Sender<Seen>,
+    server: &'a Server,
 }
 
-impl Play {
+impl Play<'_> {
     /// Ends with the connection; whatever breaks is the end of it.
     async fn run(mut self) {
         let _ = self.socket.set_nodelay(true);
@@ -150,8 +160,9 @@ impl Play {
         self.say(Moment::Features, MECHANISMS).await?;
         let auth = self.next("<auth", &["</auth>", "/>"]).await?;
         let user = user_of(&auth);
+        self.server.auths.send_modify(|auths| auths.push(auth));
         self.say(Moment::Success, SUCCESS).await?;
-        self.seen.send_modify(|seen| seen.signed_in += 1);
+        self.server.seen.send_modify(|seen| seen.signed_in += 1);
         self.next("<stream:stream", &[">"]).await?;
         self.say(Moment::SecondHeader, &header_of(&domain)).await?;
         self.say(Moment::SecondFeatures, BEHIND_SASL).await?;
@@ -202,7 +213,7 @@ impl Play {
             Trouble::Says(words) => self.socket.write_all(words.as_bytes()).await.ok()?,
             Trouble::Floods => {
                 self.socket.write_all(b"<message><body>").await.ok()?;
-                let much = [b'x'; 65_536];
+                let much = vec![b'x'; 65_536];
                 while self.socket.write_all(&much).await.is_ok() {}
                 return None;
             }
@@ -314,7 +325,7 @@ impl Whois {
             }
             Answers::Floods => {
                 socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"groups\":[\"").await.ok()?;
-                let much = [b'x'; 65_536];
+                let much = vec![b'x'; 65_536];
                 while socket.write_all(&much).await.is_ok() {}
             }
         }

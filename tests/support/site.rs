@@ -7,11 +7,17 @@ use std::time::Duration;
 use reqwest::Certificate;
 use reqwest::redirect::Policy;
 use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::support::forwarder::Forwarder;
+use crate::support::forwarder::Way;
 use crate::support::gateway::Proxy;
 use crate::support::prosody::GUESTS;
 use crate::support::prosody::MEMBERS;
@@ -25,30 +31,43 @@ pub(crate) struct Site {
     pub(crate) prosody: Prosody,
     /// What browsers speak with.
     pub(crate) proxy: Proxy,
+    /// What stands in the way to the site's answers about its visitors.
+    whois: Forwarder,
+    /// What stands where the server was, while that hangs.
+    silent: Option<TcpListener>,
+    held: Vec<TcpStream>,
     _server: Child,
 }
 
 impl Site {
     /// Starts all three.
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts all three, with settings of the proxy's.
+    pub(crate) async fn start_with(settings: &str) -> Self {
         let prosody = Prosody::start().await;
         let (server, address) = serve().await;
+        let site = address.trim_start_matches("http://").parse().expect("an address");
+        let whois = Forwarder::to(site).await;
         let at = free_address();
         let (upstream, secret) = (prosody.address(), prosody.folder().join("ticket.secret"));
         let secret = secret.display();
         let proxy = Proxy::at(
             at,
             &format!(
-                "[[site]]\nhosts = ['localhost']\norigins = ['https://localhost:{port}']\nbackend = '{address}'\n\
+                "{settings}[[site]]\nhosts = ['localhost']\norigins = ['https://localhost:{port}']\nbackend = '{address}'\n\
                  reserved = ['admin']\nrooms = 'conference.localhost'\n\
                  [site.registered]\ndomain = '{MEMBERS}'\nupstream = '{upstream}'\nsecret = {{ file = '{secret}' }}\n\
                  [site.guests]\ndomain = '{GUESTS}'\nupstream = '{upstream}'\nsecret = {{ file = '{secret}' }}\n\
-                 [site.session.whois]\nurl = '{address}/chat/whois'\nsecret = '{WHOIS_SECRET}'\ncookies = ['PHPSESSID']\n",
+                 [site.session.whois]\nurl = 'http://{asked}/chat/whois'\nsecret = '{WHOIS_SECRET}'\ncookies = ['PHPSESSID']\n",
                 port = at.port(),
+                asked = whois.address(),
             ),
         )
         .await;
-        Self { prosody, proxy, _server: server }
+        Self { prosody, proxy, whois, silent: None, held: Vec::new(), _server: server }
     }
 
     /// Where browsers find it.
@@ -88,6 +107,89 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Like [`visited_by`](Self::visited_by), for a program that has wishes on the way: what is to fail, and to work again.
+    pub(crate) async fn seen_by(&mut self, script: &str, arguments: &[&str]) {
+        let mut child = Command::new("node")
+            .arg(repository().join("tests").join(script))
+            .arg(self.url())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is installed");
+        let mut answers = child.stdin.take().expect("it is piped");
+        let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut complaint = child.stderr.take().expect("it is piped");
+        let complaint = tokio::spawn(async move {
+            let mut text = String::new();
+            complaint.read_to_string(&mut text).await.expect("text");
+            text
+        });
+        let mut story = Vec::new();
+        let told = async {
+            while let Some(line) = said.next_line().await.expect("text") {
+                if let Some(wish) = line.strip_prefix("wish: ") {
+                    self.grant(wish).await;
+                    // Who has failed meanwhile does not read this any more.
+                    let _ = answers.write_all(b"granted\n").await;
+                }
+                story.push(line);
+            }
+            child.wait().await.expect("it ends")
+        };
+        let ended = timeout(LONGEST_VISIT, told).await;
+        // Who does not come to an end says no more.
+        child.start_kill().ok();
+        let complaint = complaint.await.expect("it is read");
+        let succeeded = matches!(&ended, Ok(status) if status.success());
+        assert!(succeeded, "{script} {arguments:?}: {ended:?}\n{}\n{complaint}", story.join("\n"));
+    }
+
+    /// Does what a story asks for.
+    async fn grant(&mut self, wish: &str) {
+        match wish {
+            "the server is down" => self.prosody.stop().await,
+            "the server hangs" => {
+                self.prosody.stop().await;
+                self.silent =
+                    Some(TcpListener::bind(self.prosody.address()).await.expect("its port"));
+            }
+            "somebody is held" => {
+                let silent = self.silent.as_ref().expect("the server hangs");
+                let (held, _) =
+                    timeout(LONGEST_VISIT, silent.accept()).await.expect("in time").expect("one");
+                // It hangs on, and breaks off with the listener.
+                self.held.push(held);
+            }
+            "the server is up" => {
+                self.silent = None;
+                self.held.clear();
+                self.prosody.restart_stopped().await;
+            }
+            "the server restarts" => self.prosody.restart().await,
+            "the server has another secret" => self.prosody.configure(OTHER_SECRET).await,
+            "a pass is refused" => {
+                self.prosody.logged(&["Refused a ticket", "not signed with our secret"]).await;
+            }
+            "the server has its secret again" => self.prosody.configure("").await,
+            "whois hangs" => self.whois.now(Way::Hangs),
+            "whois is down" => self.whois.now(Way::Cut),
+            "whois is up" => self.whois.now(Way::Open),
+            "bob is signed out of the chat" => {
+                let question = r#"{"site": "localhost", "username": "bob"}"#;
+                assert_eq!(self.proxy.revoke(question).await.0, 200);
+            }
+            "the proxy is down" => self.proxy.go_down().await,
+            "the proxy is up" => self.proxy.come_up().await,
+            "the proxy restarts" => self.proxy.restart().await,
+            unknown => panic!("nobody can grant {unknown:?}"),
+        }
+    }
+}
+
 /// Starts the site on a free port; its address.
 async fn serve() -> (Child, String) {
     let mut child = Command::new("node")
@@ -112,6 +214,13 @@ async fn serve() -> (Child, String) {
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+/// Lua that makes the server believe in no ticket of the proxy's.
+const OTHER_SECRET: &str = "for _, host in ipairs { 'xmpp.localhost', 'guest.localhost' } do
+    VirtualHost(host)
+    vestibule_secret_file = {}
+    vestibule_secret = 'another secret than the proxy has'
+end";
 
 const WHOIS_SECRET: &str = "a secret that the site and the proxy share in tests";
 

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -33,6 +34,14 @@ impl Client {
     /// Connects, and sends nothing yet.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
+        Self { stream, domain: String::new(), received: String::new() }
+    }
+
+    /// Connects from this address of the same machine.
+    pub(crate) async fn connect_from(from: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(from.parse().expect("an address"), 0)).expect("it is ours");
+        let stream = socket.connect(address).await.expect("the server listens");
         Self { stream, domain: String::new(), received: String::new() }
     }
 

@@ -237,9 +237,24 @@ async fn bound_on_the_guests_of_an_address_is_429() {
 }
 
 #[tokio::test]
+async fn bound_on_the_sessions_of_a_visitor_is_429() {
+    let prosody = Prosody::start().await;
+    let sites = Proxy::site(&prosody, GUESTS, "");
+    let proxy = Proxy::with(&format!("[sessions]\nper_visitor = 1\n{sites}")).await;
+    bob(&proxy).sign_in().await;
+
+    let (_, second) = bob(&proxy).begin(1).await;
+
+    assert_eq!(second.status, 429, "{second:?}");
+    assert_dressed(&second);
+}
+
+#[tokio::test]
 async fn bound_on_browsers_that_wait_for_a_scripted_server_is_503_at_once() {
     let server = Server::start(Script::Until(Moment::Accepted, Trouble::Hangs)).await;
-    let proxy = before(&server, "[upstream]\nwaiting = 1\nsign_in = '60s'\nhold = '60s'\n").await;
+    let proxy =
+        before(&server, "[upstream]\nwaiting = 1\nsign_ins = 1\nsign_in = '60s'\nhold = '60s'\n")
+            .await;
     let first = tokio::spawn({
         let page = bob(&proxy);
         async move { page.post(OPENING.to_owned()).await }

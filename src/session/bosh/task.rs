@@ -145,6 +145,12 @@ impl Task {
                 Woken::Dropped(id) => self.machine.receive(Event::Dropped(id), now),
                 Woken::Read(read) => self.read(read),
                 Woken::Deadline => self.machine.receive(Event::Deadline, now),
+                Woken::Over(End::ShutDown) => {
+                    // Who waits hears nothing of the session: the endpoint makes a 503 of that.
+                    self.replies.clear();
+                    self.close().await;
+                    return End::ShutDown;
+                }
                 Woken::Over(why) => {
                     self.machine.receive(Event::End(why.clone()), now);
                     // There is nothing to wait for after this, whatever the machine thinks: the signal would wake
@@ -240,18 +246,17 @@ impl Task {
 
     async fn write(&mut self, stanzas: &[u8], shutdown: &CancellationToken) {
         let Some(upstream) = &mut self.upstream else { return };
-        let end = tokio::select! {
+        tokio::select! {
             // What upstream takes at once still goes out while the edge goes down.
             biased;
             written = timeout(WRITE, write(&mut upstream.socket, stanzas)) => match written {
-                Ok(Ok(())) => return,
-                Ok(Err(_)) | Err(_) => End::UpstreamLost,
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => self.lose_upstream(End::UpstreamLost),
             },
-            () = shutdown.cancelled() => End::ShutDown,
-            () = self.stay.revoked().cancelled() => End::Revoked,
-        };
-        // A stanza may have gone out by half, so nothing may follow it.
-        self.lose_upstream(end);
+            // A stanza may have gone out by half, so nothing may follow it; the task wakes up next for its end.
+            () = shutdown.cancelled() => self.upstream = None,
+            () = self.stay.revoked().cancelled() => self.lose_upstream(End::Revoked),
+        }
     }
 
     /// Takes what was read behind the login.

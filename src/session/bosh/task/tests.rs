@@ -54,7 +54,7 @@ async fn shutdown_is_heard_while_upstream_takes_no_bytes() {
 
     let end = timeout(WRITE / 2, running).await.unwrap().unwrap();
     assert_eq!(end, End::ShutDown);
-    assert!(answer.await.unwrap().ends_with(b"condition='system-shutdown'/>"));
+    assert!(answer.await.is_err(), "the endpoint makes a 503 of no answer");
 }
 
 #[tokio::test]
