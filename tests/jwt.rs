@@ -176,7 +176,7 @@ async fn member_is_held_and_no_guest_while_the_keys_cannot_be_fetched() {
     let cookie = signer.cookie("bob", "1");
 
     let refused = Browser::new(&impatient, Some(cookie.clone())).ask("GET", "/prebind").await;
-    let without_cookie = Browser::new(&impatient, None).ask("GET", "/prebind").await;
+    let without_cookie = Browser::new(&patient, None).ask("GET", "/prebind").await;
     let asked = publisher.asked.load(Ordering::SeqCst);
     let held = tokio::spawn(async move { jid(&patient, cookie).await });
     while publisher.asked.load(Ordering::SeqCst) == asked {
