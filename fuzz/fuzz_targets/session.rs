@@ -269,7 +269,8 @@ fuzz_target!(|input: &[u8]| {
     let Some((kind, steps)) = input.split_first() else { return };
     let mut stage = Stage::begin(*kind, Instant::now());
 
-    for step in steps.chunks_exact(2) {
+    // More steps find no more, only later.
+    for step in steps.chunks_exact(2).take(200) {
         stage.step(step[0], step[1]);
     }
 
