@@ -166,6 +166,8 @@ pub enum Bound {
     Body,
     /// HTTP/2 streams of one connection, or resets of them.
     Streams,
+    /// Sign-ins under way at one server; another waits for its turn.
+    SignIns,
     /// Browsers that wait for a sign-in.
     SignInsWaiting,
     /// Guests signed in per minute and address.
@@ -195,7 +197,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Handshakes,
@@ -208,6 +210,7 @@ impl Bound {
         Self::Cookies,
         Self::Body,
         Self::Streams,
+        Self::SignIns,
         Self::SignInsWaiting,
         Self::GuestSignIns,
         Self::GuestsPerAddress,
@@ -239,6 +242,7 @@ impl Bound {
             Self::Cookies => "cookies",
             Self::Body => "body",
             Self::Streams => "streams",
+            Self::SignIns => "sign_ins",
             Self::SignInsWaiting => "sign_ins_waiting",
             Self::GuestSignIns => "guest_sign_ins",
             Self::GuestsPerAddress => "guests_per_address",

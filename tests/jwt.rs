@@ -145,7 +145,7 @@ async fn new_key_of_a_site_is_found_where_it_publishes_them() {
     let (publisher, old, new) = (Publisher::start().await, Signer::ec(), Signer::rsa());
     publisher.publish(&[old.jwk("1")]);
     let at = format!("jwks = '{}'", publisher.url);
-    let proxy = proxy(&prosody, &at, "[jwks]\npause = '0s'").await;
+    let proxy = proxy(&prosody, &at, "[jwks]\npause = '1ms'").await;
 
     let first = jid(&proxy, old.cookie("bob", "1")).await;
     let unknown = jid(&proxy, new.cookie("bob", "2")).await;
@@ -165,9 +165,9 @@ async fn member_is_held_and_no_guest_while_the_keys_cannot_be_fetched() {
     let prosody = Prosody::start().await;
     let (publisher, signer) = (Publisher::start().await, Signer::ec());
     let at = format!("jwks = '{}'", publisher.url);
-    let tables = "[prebind]\nhold = '100ms'\n[jwks]\npause = '0s'";
+    let tables = "[prebind]\nhold = '100ms'\n[jwks]\npause = '1ms'";
     let impatient = proxy(&prosody, &at, tables).await;
-    let patient = proxy(&prosody, &at, "[jwks]\npause = '0s'").await;
+    let patient = proxy(&prosody, &at, "[jwks]\npause = '1ms'").await;
     let cookie = signer.cookie("bob", "1");
 
     let refused = Browser::new(&impatient, Some(cookie.clone())).ask("GET", "/prebind").await;

@@ -16,9 +16,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vestibule::metrics::Kind;
 use vestibule::metrics::Metrics;
@@ -30,6 +33,7 @@ use vestibule::protocol::jid::Localpart;
 use vestibule::protocol::login::Goal;
 use vestibule::protocol::login::Pace;
 use vestibule::protocol::login::Plan;
+use vestibule::protocol::sasl::Channel;
 use vestibule::protocol::sasl::Credentials;
 use vestibule::protocol::sasl::scram::Hash;
 use vestibule::secret::Secret;
@@ -166,6 +170,77 @@ async fn scripted_server_that_hides_tls_or_speaks_before_it_is_shown_nothing() {
 }
 
 #[tokio::test]
+async fn scripted_server_that_does_not_know_the_password_signs_nobody_in() {
+    const NONCE: &str = "BwcHBwcHBwcHBwcHBwcHBw==";
+    let challenge = |message: &str| {
+        let message = BASE64_STANDARD.encode(message);
+        format!("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{message}</challenge>")
+    };
+    let success = |message: &str| {
+        let message = BASE64_STANDARD.encode(message);
+        format!("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{message}</success>")
+    };
+    let good = challenge(&format!("r={NONCE}more,s=QSXCR+Q6sek8bf92,i=4096"));
+    let iterations = |asked: u64| challenge(&format!("r={NONCE}more,s=QSXCR+Q6sek8bf92,i={asked}"));
+    let foreign = challenge("r=somebody+elses,s=QSXCR+Q6sek8bf92,i=4096");
+    for (second, third, wrong) in [
+        (success(""), String::new(), "without proof"),
+        (foreign, String::new(), "nonce"),
+        (iterations(1), String::new(), "asks for 1 rounds"),
+        (iterations(1_000_000_000), String::new(), "asks for 1000000000 rounds"),
+        (good.clone(), success(""), "without proof"),
+        (good.clone(), success("v=rmF9pqV8S7suAoZWja4dJRkFsKQ="), "signature"),
+        (good.clone(), challenge("v=rmF9pqV8S7suAoZWja4dJRkFsKQ="), "signature"),
+        (good, success("e=invalid-proof"), "refuses: invalid-proof"),
+    ] {
+        // Both lists are a lie where the second flight is about SCRAM.
+        for (listed, known) in [("PLAIN", Some(Hash::Sha1)), ("SCRAM-SHA-1", None)] {
+            let features = format!(
+                "{HEADER}<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+                 <mechanism>{listed}</mechanism></mechanisms></stream:features>"
+            );
+            let said = match known {
+                Some(_) => vec![features + &second, third.clone()],
+                None => vec![features, second.clone(), third.clone()],
+            };
+            let (address, _heard) = scripted_in_turn(said).await;
+
+            let refused = by_password(&local(address), "pencil", known).await;
+
+            let error = refused.expect_err("not signed in").to_string();
+            assert!(error.contains(wrong), "{error}, and not {wrong}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn scripted_server_that_takes_plain_alone_is_shown_no_password_off_loopback() {
+    let plan = Plan {
+        domain: Domain::parse(MEMBERS).expect("a domain"),
+        goal: Goal::Features,
+        pace: Pace::Pipelined,
+        // As if it had been reached over a network.
+        channel: Channel::Open,
+        limit: 100_000,
+    };
+    let features = format!(
+        "{HEADER}<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+         <mechanism>PLAIN</mechanism></mechanisms></stream:features>"
+    );
+    let (address, heard) = scripted(features).await;
+    let tcp = dial(&address.to_string()).await.expect("the server listens");
+    let username = Localpart::parse("bob").expect("a localpart");
+    let password = Secret::new("pencil");
+    let credentials = Credentials::Password { username, password, nonce: [7; 16], known: None };
+
+    let refused = log_in(vestibule::upstream::stream::Socket::Tcp(tcp), plan, credentials).await;
+
+    assert_eq!(refused.map(|_| ()).map_err(|error| error.outcome()), Err(SignIn::Insecure));
+    let heard = timeout(PATIENCE, heard).await.expect("it ends").expect("no panic");
+    assert!(!heard.contains("<auth"), "{heard}");
+}
+
+#[tokio::test]
 async fn sessions_over_tls_carry_large_stanzas_both_ways() {
     let (authority, prosody, direct) = start(MEMBERS, Age::Good).await;
     for (security, address) in [("starttls", prosody.address()), ("tls", direct)] {
@@ -296,15 +371,24 @@ async fn by_password(
 }
 
 /// A server that says this to the first that comes, and everything that it heard until the other side went.
-async fn scripted(said: String) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+async fn scripted(said: String) -> (SocketAddr, JoinHandle<String>) {
+    scripted_in_turn(vec![said]).await
+}
+
+/// The same with one text after another, each when something has come.
+async fn scripted_in_turn(said: Vec<String>) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let hearing = tokio::spawn(async move {
         let (mut peer, _) = listener.accept().await.expect("somebody comes");
-        let mut heard = vec![0; 4096];
-        let length = peer.read(&mut heard).await.expect("it speaks first");
-        heard.truncate(length);
-        peer.write_all(said.as_bytes()).await.expect("it reads");
+        let mut heard = Vec::new();
+        for said in said {
+            // Who has gone already hears no more.
+            if !matches!(peer.read_buf(&mut heard).await, Ok(1..)) {
+                break;
+            }
+            peer.write_all(said.as_bytes()).await.ok();
+        }
         // What was unread when it went is an error here, and no word more.
         peer.read_to_end(&mut heard).await.ok();
         String::from_utf8_lossy(&heard).into_owned()

@@ -70,12 +70,14 @@ fn above_zero(value: &DeValue, model: &DeValue) -> Option<&'static str> {
 }
 
 /// Settings of which nothing at all is a sensible amount.
-const MAY_BE_ZERO: [&str; 9] = [
+const MAY_BE_ZERO: [&str; 11] = [
     "bosh.answers",
+    "jwks.keep",
     "outbound.idle",
     "outbound.idle_connections",
     "prebind.hold",
     "site.session.jwt.leeway",
+    "site.session.jwt.proof",
     "upstream.hold",
     "whois.fresh",
     "whois.keep",

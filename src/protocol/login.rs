@@ -7,6 +7,7 @@
 //! A login begins where nothing more will be learnt in the clear: what TLS takes before it is in [`starttls`], and ends with
 //! it.
 
+mod flight;
 pub mod starttls;
 
 use base64::Engine;
@@ -15,21 +16,22 @@ use thiserror::Error;
 
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;
+use crate::protocol::login::flight::write_auth;
+use crate::protocol::login::flight::write_bind;
+use crate::protocol::login::flight::write_header;
+use crate::protocol::login::flight::write_response;
 use crate::protocol::namespace;
 use crate::protocol::sasl;
 use crate::protocol::sasl::Channel;
 use crate::protocol::sasl::Credentials;
 use crate::protocol::sasl::Exchange;
-use crate::protocol::sasl::Mechanism;
 use crate::protocol::sasl::Next;
 use crate::protocol::sasl::scram::Salting;
 use crate::protocol::xml::check;
-use crate::protocol::xml::element;
 use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter;
 use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
-use crate::secret::Secret;
 
 /// A login that is under way.
 #[derive(Debug)]
@@ -329,37 +331,6 @@ fn taken(piece: Piece<'_>) -> Result<Option<Element>, Error> {
         return Err(Error::StreamError { condition });
     }
     Ok(Some(element))
-}
-
-fn write_header(domain: &Domain, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"<stream:stream to='");
-    element::escape(domain.as_str(), out);
-    out.extend_from_slice(
-        b"' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
-    );
-}
-
-fn write_auth(mechanism: Mechanism, message: Option<&Secret>, out: &mut Vec<u8>) {
-    let mut auth =
-        Element::new("auth", namespace::SASL).with_attribute("mechanism", mechanism.name());
-    if let Some(message) = message {
-        auth = auth.with_text(&BASE64_STANDARD.encode(message.expose()));
-    }
-    auth.write(out);
-}
-
-fn write_response(message: &[u8], out: &mut Vec<u8>) {
-    let response = Element::new("response", namespace::SASL);
-    response.with_text(&BASE64_STANDARD.encode(message)).write(out);
-}
-
-fn write_bind(resource: &str, out: &mut Vec<u8>) {
-    let resource = Element::new("resource", namespace::BIND).with_text(resource);
-    Element::new("iq", namespace::CLIENT)
-        .with_attribute("type", "set")
-        .with_attribute("id", "bind")
-        .with_child(Element::new("bind", namespace::BIND).with_child(resource))
-        .write(out);
 }
 
 fn expect(element: &Element, name: &'static str, namespace: &str) -> Result<(), Error> {

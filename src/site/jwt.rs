@@ -71,6 +71,17 @@ pub enum Audience {
     Several(Vec<String>),
 }
 
+impl Audience {
+    /// Whether nobody in particular is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::One(_) => false,
+            Self::Several(several) => several.is_empty(),
+        }
+    }
+}
+
 impl Default for Audience {
     fn default() -> Self {
         Self::Several(Vec::new())

@@ -1,5 +1,6 @@
 //! One website: its host names, the origins of its pages, how it knows its visitors, and its XMPP domains.
 
+mod home;
 pub mod jwt;
 pub mod key;
 pub mod page;
@@ -15,7 +16,8 @@ use hyper::Uri;
 use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
-use crate::secret::Secret;
+pub use crate::site::home::Proof;
+pub use crate::site::home::XmppDomain;
 use crate::site::jwt::Jwt;
 use crate::site::key::Algorithm;
 use crate::site::page::Origin;
@@ -23,7 +25,6 @@ use crate::site::settings::Pass;
 use crate::site::settings::Settings;
 use crate::site::settings::Whois;
 use crate::site::settings::WithoutSession;
-use crate::site::upstream::Upstream;
 
 /// One website whose visitors are let into a chat.
 #[derive(Debug, Clone)]
@@ -50,26 +51,6 @@ pub struct Site {
     pub usernames: Case,
     /// Localparts that no visitor is given.
     pub reserved: Vec<Localpart>,
-}
-
-/// An XMPP domain, and how a visitor is signed in to it.
-#[derive(Debug, Clone)]
-pub struct XmppDomain {
-    /// What follows the `@`.
-    pub domain: Domain,
-    /// The server that serves it.
-    pub upstream: Arc<Upstream>,
-    /// What the server is shown in place of a password.
-    pub pass: Proof,
-}
-
-/// What a server is shown in place of a visitor's password, with what that takes.
-#[derive(Debug, Clone)]
-pub enum Proof {
-    /// A one-time ticket, signed with what the server's module knows too.
-    Ticket(Secret),
-    /// SASL ANONYMOUS: the server makes a name up.
-    Anonymous,
 }
 
 /// How a site's session tells who a visitor is.
@@ -162,8 +143,9 @@ impl Site {
     /// Everything that does not fit together.
     pub fn new(mut settings: Settings) -> Result<Self, Vec<Fault>> {
         let mut faults = faults_of(&settings);
-        let registered = XmppDomain::new(settings.registered.take(), &REGISTERED, &mut faults);
-        let guests = XmppDomain::new(settings.guests.take(), &GUESTS, &mut faults);
+        let registered =
+            XmppDomain::new(settings.registered.take(), &home::REGISTERED, &mut faults);
+        let guests = XmppDomain::new(settings.guests.take(), &home::GUESTS, &mut faults);
         let hosts: Vec<String> = settings.hosts.into_iter().map(|host| host.0.0).collect();
         let Some(name) = hosts.first().cloned() else { return Err(faults) };
         if !faults.is_empty() {
@@ -227,38 +209,6 @@ impl Site {
             .unwrap_or_else(|| Origin::of_host(&self.name))
     }
 }
-
-impl XmppDomain {
-    /// Nothing where there is none, or a fault.
-    fn new(
-        settings: Option<settings::XmppDomain>,
-        keys: &Keys,
-        faults: &mut Vec<Fault>,
-    ) -> Option<Self> {
-        let settings = settings?;
-        let upstream = Upstream::new(&settings).map_err(|error| {
-            let key =
-                if matches!(error, Error::InTheClear(_)) { keys.upstream } else { keys.authority };
-            faults.push((key, error));
-        });
-        let pass = match (settings.pass, settings.secret) {
-            (Pass::Ticket, Some(secret)) => Proof::Ticket(secret),
-            (Pass::Ticket, None) => return None,
-            (Pass::Anonymous, _) => Proof::Anonymous,
-        };
-        Some(Self { domain: settings.domain.0, upstream: Arc::new(upstream.ok()?), pass })
-    }
-}
-
-/// What is told of the server of one home, by key.
-struct Keys {
-    upstream: &'static str,
-    authority: &'static str,
-}
-
-const REGISTERED: Keys =
-    Keys { upstream: "registered.upstream", authority: "registered.authority" };
-const GUESTS: Keys = Keys { upstream: "guests.upstream", authority: "guests.authority" };
 
 /// Every site of this Vestibule, found by the host of a request.
 #[derive(Debug, Clone, Default)]

@@ -77,7 +77,7 @@ impl Identity {
     /// this machine believes; `alpn` is what the connection will be for, if that is to be said (XEP-0368).
     ///
     /// # Errors
-    /// [`Error`], which is the administrator's to mend.
+    /// [`enum@Error`], which is the administrator's to mend.
     pub fn new(domain: &str, authority: Option<&Path>, alpn: Option<&str>) -> Result<Self, Error> {
         let host = domain.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|_| Error::Name(domain.to_owned()))?;

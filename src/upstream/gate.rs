@@ -25,6 +25,7 @@ use crate::protocol::login;
 use crate::protocol::login::Goal;
 use crate::protocol::login::Pace;
 use crate::protocol::login::Plan;
+use crate::protocol::xml::splitter;
 use crate::upstream::dial::dial;
 use crate::upstream::login::Error;
 use crate::upstream::login::Stream;
@@ -102,14 +103,22 @@ impl Gate {
         end: Instant,
     ) -> Result<Stream, Error> {
         let waited = Instant::now();
-        let Ok(_place) = timeout_at(end, server.under_way.enter(target.kind)).await else {
-            return Err(Error::Late(waited.elapsed()));
+        let _place = if let Some(place) = server.under_way.try_enter(target.kind) {
+            place
+        } else {
+            self.metrics.reached(Bound::SignIns);
+            let entered = timeout_at(end, server.under_way.enter(target.kind)).await;
+            // None of a lane that is closed, and none ever is.
+            entered.ok().flatten().ok_or_else(|| Error::Late(waited.elapsed()))?
         };
         let begun = Instant::now();
         let pace = server.pace(target.upstream.pipelining);
         let tried = self.dial_and_log_in(target, goal, pace, end).await;
         if pace == Pace::Pipelined && tried.as_ref().is_err_and(is_surprise) {
             server.be_careful();
+        }
+        if let Err(Error::Login(login::Error::Stream(splitter::Error::TooLarge { .. }))) = &tried {
+            self.metrics.reached(Bound::UpstreamStanza);
         }
         let outcome = tried.as_ref().map_or_else(Error::outcome, |_| SignIn::Done);
         self.metrics.signed_in(&target.upstream.address, outcome, begun.elapsed());
@@ -126,8 +135,8 @@ impl Gate {
         let Target { upstream, domain, .. } = target;
         let left = end.saturating_duration_since(Instant::now());
         let connect = self.settings.connect.min(left);
-        let tcp =
-            timeout(connect, dial(&upstream.address)).await.map_err(|_| Error::Late(connect))?;
+        let tcp = timeout(connect, dial(&upstream.address)).await;
+        let tcp = tcp.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let tcp =
             tcp.map_err(|source| Error::Dial { address: upstream.address.clone(), source })?;
         let left = end.saturating_duration_since(Instant::now());

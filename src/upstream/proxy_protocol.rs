@@ -17,8 +17,10 @@ use ppp::v2::Version;
 /// Which port the visitor came from is not known here, and of no interest: it stays 0.
 pub(super) fn header(visitor: IpAddr, server: SocketAddr) -> io::Result<Vec<u8>> {
     let command = Version::Two | Command::Proxy;
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (visitor, server.ip()) else {
-        let (source, destination) = (wide(visitor), wide(server.ip()));
+    // A socket for both families shows an IPv4 address in the clothes of IPv6.
+    let (visitor, at) = (visitor.to_canonical(), server.ip().to_canonical());
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (visitor, at) else {
+        let (source, destination) = (wide(visitor), wide(at));
         let addresses = IPv6::new(source, destination, 0, server.port());
         return Builder::with_addresses(command, Protocol::Stream, addresses).build();
     };
@@ -51,6 +53,7 @@ mod tests {
         let expected = [&SIGNATURE[..], &[0x21, 0x11, 0, 12], &addresses].concat();
 
         assert_eq!(header_of("192.0.2.7", "127.0.0.1:5222"), expected);
+        assert_eq!(header_of("::ffff:192.0.2.7", "127.0.0.1:5222"), expected);
     }
 
     #[test]

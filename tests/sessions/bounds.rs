@@ -192,15 +192,20 @@ async fn server_sends_only_so_much_at_once() {
 #[tokio::test]
 async fn only_so_much_waits_for_a_browser_that_fetches_nothing() {
     let prosody = Prosody::start().await;
-    let small = "[bosh]\nqueue = '1 KiB'\nqueue_limit = '4 KiB'";
+    let small = "[bosh]\nqueue = '1 KiB'\nqueue_limit = '9 KiB'\n[upstream]\nstanza = '8 KiB'";
     let proxy = proxy(&prosody, small).await;
     let mut session = bob(&proxy).prebind().await;
     session.exchange("<presence xmlns='jabber:client'/>", &["<presence"]).await;
-    let alice = Socket::open(&proxy, Some(&session_cookie("alice"))).await;
-    let mut alice = alice;
+    let mut alice = Socket::open(&proxy, Some(&session_cookie("alice"))).await;
     alice.sign_in("alice@xmpp.localhost").await;
 
-    alice.send(&message_to_bob(10_000)).await;
+    // The first is enough to read no further. The others come at once when it is fetched, and nobody fetches them.
+    for _ in 0..5 {
+        alice.send(&message_to_bob(7_000)).await;
+    }
+    alice.send(&ping("they are there")).await;
+    alice.receive_with("they are there").await;
+    session.send("").await;
 
     counted(&proxy, &reached("queue", 1)).await;
     assert!(is_terminate(&session.send("").await, "item-not-found"));

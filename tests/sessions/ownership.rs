@@ -28,6 +28,28 @@ async fn member_goes_on_with_whatever_cookie_says_the_same_name() {
 }
 
 #[tokio::test]
+async fn signed_cookie_that_has_just_ended_begins_no_session_and_ends_none() {
+    let prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, GUESTS, "");
+    let exact = site.replace("[site.session.jwt]\n", "[site.session.jwt]\nleeway = '0s'\n");
+    let proxy = Proxy::with(&exact).await;
+    let page = Browser::new(&proxy, Some(signed_cookie("bob", JWT_SECRET, 3)));
+    let mut session = page.clone().prebind().await;
+    assert!(session.jid.starts_with("bob@"), "{}", session.jid);
+
+    // Until its second has come, each is another one of Bob's.
+    loop {
+        let mut later = page.clone().prebind().await;
+        later.terminate().await;
+        if later.jid.starts_with("guest-") {
+            break;
+        }
+    }
+
+    assert!(goes_on(&session.send(&ping("mine")).await));
+}
+
+#[tokio::test]
 async fn guest_whose_cookie_came_back_needs_it_from_then_on() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;

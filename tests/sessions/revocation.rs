@@ -16,6 +16,7 @@ use crate::goes_on;
 use crate::is_terminate;
 use crate::ping;
 use crate::support::bosh::Browser;
+use crate::support::bosh::Session;
 use crate::support::gateway::Proxy;
 use crate::support::gateway::session_cookie;
 use crate::support::prosody::Prosody;
@@ -98,14 +99,11 @@ async fn who_shows_a_cookie_that_names_another_now_ends_what_its_last_owner_had(
     let prosody = Prosody::start().await;
     let site = Site::start().await;
     let proxy = site.proxy(&prosody).await;
-    let cookie = Some("PHPSESSID=1".to_owned());
     site.say(&member("bob", "1"));
-    let mut session = Browser::new(&proxy, cookie.clone()).prebind().await;
-    let mut socket = Socket::open(&proxy, cookie.as_deref()).await;
-    socket.sign_in("bob@xmpp.localhost").await;
+    let (mut session, mut socket) = bob_by_both(&proxy).await;
 
     site.say(&member("alice", "2"));
-    let alice = Browser::new(&proxy, cookie).prebind().await;
+    let alice = Browser::new(&proxy, Some(COOKIE.to_owned())).prebind().await;
 
     assert!(alice.jid.starts_with("alice@"), "{}", alice.jid);
     assert_stream_error(&mut socket, "policy-violation").await;
@@ -118,11 +116,8 @@ async fn later_request_with_a_cookie_that_names_nobody_any_more_ends_both_transp
     let prosody = Prosody::start().await;
     let site = Site::start().await;
     let proxy = site.proxy(&prosody).await;
-    let cookie = Some("PHPSESSID=1".to_owned());
     site.say(&member("bob", "1"));
-    let mut session = Browser::new(&proxy, cookie.clone()).prebind().await;
-    let mut socket = Socket::open(&proxy, cookie.as_deref()).await;
-    socket.sign_in("bob@xmpp.localhost").await;
+    let (mut session, mut socket) = bob_by_both(&proxy).await;
 
     site.say(r#"{"authenticated": false}"#);
     let answer = session.send("").await;
@@ -165,6 +160,14 @@ async fn site_is_not_asked_about_who_shows_an_unknown_sid() {
 
     assert!(is_terminate(&answer, "item-not-found"), "{answer:?}");
     assert_eq!(site.asked.load(Ordering::Relaxed), 0);
+}
+
+/// Bob over either transport, with the cookie of the scripted site.
+async fn bob_by_both(proxy: &Proxy) -> (Session, Socket) {
+    let session = Browser::new(proxy, Some(COOKIE.to_owned())).prebind().await;
+    let mut socket = Socket::open(proxy, Some(COOKIE)).await;
+    socket.sign_in("bob@xmpp.localhost").await;
+    (session, socket)
 }
 
 /// A scripted site, because a real one does not change its mind on demand.
@@ -216,3 +219,5 @@ impl Site {
 fn member(name: &str, session: &str) -> String {
     format!(r#"{{"authenticated": true, "username": "{name}", "session_id": "{session}"}}"#)
 }
+
+const COOKIE: &str = "PHPSESSID=1";

@@ -6,6 +6,7 @@ use crate::config::Settings;
 use crate::config::agreement::Findings;
 use crate::protocol::jid::Domain;
 use crate::secret::Secret;
+use crate::site::key::Jwks;
 use crate::site::settings::Checked;
 use crate::site::settings::Session;
 use crate::site::settings::Settings as Site;
@@ -37,6 +38,7 @@ pub(super) fn doubts(settings: &Settings, found: &mut Findings) {
     for (place, site) in settings.sites.iter().enumerate() {
         goes_through_us(settings, place, site, found);
         has_secrets_of_its_own(place, site, found);
+        is_meant_by_its_keys(place, site, found);
         for (earlier, other) in pairs_with(settings, place) {
             shares_a_server(place, site, (earlier, other), found);
             shares_members(place, site, (earlier, other), found);
@@ -106,6 +108,19 @@ fn has_secrets_of_its_own(place: usize, site: &Site, found: &mut Findings) {
     }
 }
 
+/// Who publishes keys seldom signs for one alone.
+fn is_meant_by_its_keys(place: usize, site: &Site, found: &mut Findings) {
+    let anybody_s = site
+        .session
+        .jwt
+        .as_ref()
+        .is_some_and(|jwt| published(&site.session).is_some() && jwt.audience.is_empty());
+    found.add(anybody_s, format!("site[{place}].session.jwt.jwks"), || {
+        "no audience: what its keys have signed for anybody else would be believed here, too"
+            .to_owned()
+    });
+}
+
 fn shares_a_server(
     place: usize,
     site: &Site,
@@ -163,6 +178,9 @@ fn knows_as(one: &Session, other: &Session) -> bool {
         (Some(_), None) | (None, Some(_)) => return false,
         (None, None) => {}
     }
+    if let (Some(one), Some(other)) = (published(one), published(other)) {
+        return one == other;
+    }
     let (one, other) = (session_secrets(one).next(), session_secrets(other).next());
     one.zip(other).is_some_and(|((_, one), (_, other))| is_same(one, other))
 }
@@ -186,9 +204,19 @@ fn session_secrets(session: &Session) -> impl Iterator<Item = (&'static str, &Se
     whois.chain(jwt.map(|secret| ("jwt", secret)))
 }
 
+/// Where the keys of a site are, if they are published.
+fn published(session: &Session) -> Option<&Uri> {
+    match session.jwt.as_ref()?.jwks.as_ref()? {
+        Checked(Jwks::At(url)) => Some(url),
+        Checked(Jwks::Here(_)) => None,
+    }
+}
+
 fn urls(site: &Site) -> impl Iterator<Item = (&'static str, &Uri)> {
     let backend = site.backend.iter().map(|backend| ("backend", &backend.0.0));
-    backend.chain(site.session.whois.iter().map(|whois| ("session.whois.url", &whois.url)))
+    let whois = site.session.whois.iter().map(|whois| ("session.whois.url", &whois.url));
+    let jwks = published(&site.session).map(|url| ("session.jwt.jwks", url));
+    backend.chain(whois).chain(jwks)
 }
 
 fn address(url: &Uri) -> Option<(&str, u16)> {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::protocol::jid::Localpart;
 use crate::protocol::sasl::scram::Hash;
+use crate::secret::Secret;
 
 const FIRST: &str = "<?xml version='1.0'?><stream:stream from='xmpp.test' id='1' version='1.0' xmlns='jabber:client' \
     xmlns:stream='http://etherx.jabber.org/streams'><stream:features><mechanisms \

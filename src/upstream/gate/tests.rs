@@ -116,6 +116,8 @@ async fn member_is_signed_in_while_guests_wait_for_their_turn() {
     let member = begin(&gate, target(address, Kind::Member));
 
     under_way.push(accepted(&listener).await);
+    let counted = gate.metrics.text();
+    assert!(counted.contains(r#"bounds_reached_total{bound="sign_ins"} 7"#), "{counted}");
     member.abort();
     guests.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -214,6 +214,18 @@ async fn session_begins_with_the_keys_of_now_and_goes_on_with_those_that_are_the
 }
 
 #[tokio::test]
+async fn keys_that_are_on_their_way_are_waited_for_however_short_the_pause() {
+    let site = Publisher::start().await;
+    let settings = Settings { pause: Duration::ZERO, ..Settings::default() };
+    let jwks = Jwks::new(settings, Client::new(&outbound::Settings::default()));
+
+    let (_, first) = jwks.known_or_flight(&site.url, &header("1"));
+    let (_, second) = jwks.known_or_flight(&site.url, &header("2"));
+
+    assert!(first.unwrap().same_channel(&second.unwrap()));
+}
+
+#[tokio::test]
 async fn silent_url_is_given_up_in_time_and_who_asked_first_may_leave() {
     let (site, pair) = (Arc::new(Publisher::start().await), Pair::ec());
     let settings = Settings { timeout: Duration::from_millis(200), ..Settings::default() };

@@ -1,0 +1,93 @@
+//! What a browser that does not read, and its pings, do to the relay.
+
+use std::future::poll_fn;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpSocket;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::browser::Line;
+use crate::browser::Patience;
+
+/// Two ends of a connection on which the kernel keeps little.
+pub(super) async fn pair() -> (TcpStream, TcpStream) {
+    let (one, other) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+    for socket in [&one, &other] {
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+    }
+    other.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = other.listen(1).unwrap();
+    let (one, other) = tokio::join!(one.connect(listener.local_addr().unwrap()), listener.accept());
+    (one.unwrap(), other.unwrap().0)
+}
+
+/// A relay whose browser does not read, while its server writes without end, and reads what comes.
+async fn flooded() -> (TcpStream, OwnedReadHalf, JoinHandle<()>) {
+    let (browser, ours) = pair().await;
+    let (server, upstream) = pair().await;
+    let mut splitter = Splitter::new(1_000_000);
+    let mut header = b"<stream:stream>".as_slice();
+    assert!(matches!(splitter.next(&mut header), Ok(Some(Piece::Header(_)))));
+    let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
+    let patience = Arc::new(Patience::new(Duration::from_secs(3600), Arc::default()));
+    let browser_side = (Browser::new(Line::Tcp(ours), patience), Reader::new(1_000_000));
+    let upstream = (Socket::Tcp(upstream), splitter);
+    let mut relay = Relay::new(browser_side, upstream, Limits::default(), ahead);
+    tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });
+    let (reads, mut writes) = server.into_split();
+    // Small ones, because each grows most when it is framed.
+    let stanzas = "<a/>".repeat(4096);
+    let flood =
+        tokio::spawn(async move { while writes.write_all(stanzas.as_bytes()).await.is_ok() {} });
+    (browser, reads, flood)
+}
+
+/// A browser's text frame, with a mask of zeros.
+fn frame_of(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap();
+    [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+/// The browser says something so often that by then nothing fits on the way to it, and is heard each time.
+async fn heard_again_and_again(browser: &mut TcpStream, server: &mut OwnedReadHalf) {
+    for _ in 0..500 {
+        browser.write_all(&frame_of("<iq id='1'/>")).await.unwrap();
+        let mut heard = [0; 12];
+        let reading = timeout(Duration::from_secs(30), server.read_exact(&mut heard)).await;
+        reading.expect("the browser is heard").unwrap();
+        assert_eq!(&heard, b"<iq id='1'/>");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_does_not_read_is_heard_all_the_same() {
+    let (mut browser, mut server, _flood) = flooded().await;
+
+    heard_again_and_again(&mut browser, &mut server).await;
+}
+
+#[tokio::test]
+async fn only_the_last_of_many_pings_waits_for_its_answer() {
+    let (mut browser, mut server, flood) = flooded().await;
+    heard_again_and_again(&mut browser, &mut server).await;
+
+    for beat in 0..=99_u8 {
+        browser.write_all(&[0x89, 0x81, 0, 0, 0, 0, beat]).await.unwrap();
+    }
+    // What is behind the pings has come, so they have too.
+    heard_again_and_again(&mut browser, &mut server).await;
+    flood.abort();
+    drop((server, flood.await));
+    let mut seen = Vec::new();
+    browser.read_to_end(&mut seen).await.ok();
+
+    let pongs = seen.windows(3).filter(|bytes| bytes.starts_with(&[0x8A, 0x01]));
+    assert_eq!(pongs.collect::<Vec<_>>(), [[0x8A, 0x01, 99]]);
+}
