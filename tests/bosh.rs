@@ -13,7 +13,6 @@ use crate::support::bosh::attribute;
 use crate::support::gateway::Proxy;
 use crate::support::gateway::session_cookie;
 use crate::support::prosody::ANONYMOUS;
-use crate::support::prosody::GUESTS;
 use crate::support::prosody::Prosody;
 
 fn bob(proxy: &Proxy) -> Browser {
@@ -103,22 +102,6 @@ async fn anonymous_guest_comes_in_where_the_server_knows_no_tickets() {
 }
 
 #[tokio::test]
-async fn visitor_who_may_not_enter_is_told_so_in_sasl() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::with(&Proxy::site(&prosody, GUESTS, "without_session = 'refuse'")).await;
-
-    let (mut session, opened) = Browser::new(&proxy, None).begin(1).await;
-    assert!(opened.body.contains("EXTERNAL"), "{opened:?}");
-    let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
-    let refused = session.send(auth).await;
-
-    assert!(
-        refused.body.contains("<failure") && refused.body.contains("<not-authorized/>"),
-        "{refused:?}"
-    );
-}
-
-#[tokio::test]
 async fn requests_sent_as_3_2_1_are_answered_in_order() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;
@@ -152,64 +135,6 @@ async fn repeated_rid_gets_the_same_answer_again() {
 
     assert!(first.body.contains("once"), "{first:?}");
     assert_eq!(again.body, first.body);
-}
-
-#[tokio::test]
-async fn stolen_sid_is_an_unknown_one_and_the_session_goes_on() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut session = bob(&proxy).prebind().await;
-    let thieves = [
-        Browser::new(&proxy, None),
-        Browser::new(&proxy, Some(session_cookie("alice"))),
-        Browser::new(&proxy, Some("session=nonsense".to_owned())),
-    ];
-
-    for thief in thieves {
-        let stolen = thief.post(session.body(session.rid, "", &ping("theft"))).await;
-        let unknown = thief
-            .post(session.body(session.rid, "", "").replace(&session.sid, "no-such-sid"))
-            .await;
-        assert!(is_terminate(&stolen, "item-not-found"), "{stolen:?}");
-        assert_eq!(stolen.body, unknown.body);
-    }
-
-    let answered = session.send(&ping("mine")).await;
-    assert!(answered.body.contains("mine"), "{answered:?}");
-}
-
-#[tokio::test]
-async fn session_of_a_guest_is_not_inherited_by_the_member_who_signs_in() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut session = Browser::new(&proxy, None).prebind().await;
-    session.browser.cookie =
-        session.browser.cookie.map(|guest| format!("{guest}; {}", session_cookie("bob")));
-
-    let answer = session.send("").await;
-
-    assert!(is_terminate(&answer, "item-not-found"), "{answer:?}");
-}
-
-#[tokio::test]
-async fn foreign_origin_is_refused_and_the_session_untouched() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut session = bob(&proxy).prebind().await;
-
-    for origin in ["https://evil.example", "null"] {
-        let foreign = session.browser.clone().with_origin(Some(origin));
-        let answer = foreign.post(session.body(session.rid, "", &ping("evil"))).await;
-        assert_eq!(answer.status, 403, "{answer:?}");
-        assert!(!answer.headers.contains_key("access-control-allow-origin"));
-        assert_eq!(foreign.ask("OPTIONS", "/http-bind").await.status, 403);
-    }
-    let bare = session.browser.clone().with_origin(None);
-    assert_eq!(bare.post(session.body(session.rid, "", "")).await.status, 403);
-
-    let answered = session.send(&ping("mine")).await;
-    assert!(answered.body.contains("mine"), "{answered:?}");
-    assert_eq!(answered.headers.get_all("access-control-allow-origin").iter().count(), 1);
 }
 
 #[tokio::test]
@@ -287,43 +212,6 @@ async fn forbidden_xml_ends_the_session() {
 
     assert!(is_terminate(&answer, "bad-request"), "{answer:?}");
     assert!(is_terminate(&session.send("").await, "item-not-found"));
-}
-
-#[tokio::test]
-async fn request_beyond_the_bound_is_refused() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut session = bob(&proxy).prebind().await;
-
-    let answer = session.send(&message("bob@xmpp.localhost", &"x".repeat(300_000))).await;
-
-    assert!(is_terminate(&answer, "policy-violation"), "{answer:?}");
-}
-
-#[tokio::test]
-async fn lost_upstream_is_told_as_a_shutdown() {
-    let mut prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut session = bob(&proxy).prebind().await;
-
-    prosody.stop().await;
-    let answer = session.send("").await;
-
-    assert!(is_terminate(&answer, "system-shutdown"), "{answer:?}");
-}
-
-#[tokio::test]
-async fn server_that_is_down_is_waited_for_and_then_503() {
-    let mut prosody = Prosody::start().await;
-    let sites = Proxy::site(&prosody, GUESTS, "");
-    let proxy = Proxy::with(&format!("[upstream]\nhold = '300ms'\n{sites}")).await;
-    prosody.stop().await;
-
-    let (_, answer) = bob(&proxy).begin(1).await;
-
-    assert_eq!(answer.status, 503, "{answer:?}");
-    // Dressed, so that the page sees the status and tries again.
-    assert!(answer.headers.contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ impl Edge {
         let (sender, mut said) = watch::channel(String::new());
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                sender.send_modify(|said| *said += &format!("{line}\n"));
+                sender.send_modify(|said| said.extend([line.as_str(), "\n"]));
             }
         });
         let listens = said.wait_for(|said| said.matches("listening").count() >= 2);

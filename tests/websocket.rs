@@ -183,42 +183,6 @@ async fn a_cookie_that_expired_or_is_badly_signed_makes_a_guest() {
 }
 
 #[tokio::test]
-async fn without_session_and_guests_a_visitor_is_told_so_in_sasl() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::with(&Proxy::site(&prosody, ANONYMOUS, "without_session = 'refuse'")).await;
-    let mut visitor = Socket::open(&proxy, None).await;
-    visitor.open_stream("xmpp.localhost").await;
-
-    let answer = visitor.auth("EXTERNAL", "xmpp.localhost").await;
-
-    assert!(answer.contains("<failure") && answer.contains("not-authorized"), "{answer}");
-}
-
-#[tokio::test]
-async fn a_foreign_page_gets_403_cookie_or_not() {
-    let prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let bob = session_cookie("bob");
-
-    for origin in [
-        "https://evil.test",
-        "null",
-        "https://localhost.evil.test",
-        "http://localhost",
-        "https://localhost:1",
-    ] {
-        let with = Socket::try_open(&proxy, &[("origin", origin), ("cookie", &bob)]).await;
-        let without = Socket::try_open(&proxy, &[("origin", origin)]).await;
-        assert_eq!((with.unwrap_err(), without.unwrap_err()), (403, 403), "{origin}");
-    }
-    let silent = Socket::try_open(&proxy, &[("cookie", &bob)]).await;
-    assert_eq!(silent.unwrap_err(), 403);
-    let shown =
-        Socket::try_open(&proxy, &[("cookie", &bob), ("sec-fetch-site", "same-origin")]).await;
-    assert!(shown.is_ok());
-}
-
-#[tokio::test]
 async fn the_subprotocol_must_be_xmpp_and_the_host_a_sites() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;
@@ -325,77 +289,6 @@ async fn a_reload_resumes_the_stream_by_stream_management() {
 
     assert!(resumed.contains("<resumed"), "{resumed}");
     assert!(after.receive_with("still me").await.contains(&jid));
-}
-
-#[tokio::test]
-async fn when_the_server_goes_the_browser_is_told_to_come_back() {
-    let mut prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
-    bob.sign_in("bob@xmpp.localhost").await;
-
-    prosody.stop().await;
-    let error = bob.receive_with("stream:error").await;
-
-    assert!(error.contains("system-shutdown"), "{error}");
-    assert!(bob.receive().await.starts_with("<close "));
-}
-
-#[tokio::test]
-async fn a_server_that_goes_during_the_browsers_login_is_told_before_the_features_behind_it() {
-    let mut prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
-    bob.open_stream("xmpp.localhost").await;
-
-    prosody.stop().await;
-    bob.auth("EXTERNAL", "bob@xmpp.localhost").await;
-    let (open, error) = bob.open_stream("xmpp.localhost").await;
-
-    assert!(open.starts_with("<open "), "{open}");
-    assert!(error.contains("stream:error") && error.contains("system-shutdown"), "{error}");
-}
-
-#[tokio::test]
-async fn while_the_server_is_down_an_upgrade_is_held_and_goes_on_when_it_is_back() {
-    let mut prosody = Prosody::start().await;
-    let proxy = Proxy::before(&prosody).await;
-    prosody.stop().await;
-
-    let cookie = session_cookie("bob");
-    let held = Socket::open(&proxy, Some(&cookie));
-    let (mut bob, ()) = tokio::join!(held, prosody.restart_stopped());
-
-    assert!(bob.sign_in("bob@xmpp.localhost").await.starts_with("bob@"));
-}
-
-#[tokio::test]
-async fn a_server_that_stays_down_is_told_as_system_shutdown_behind_the_101() {
-    let mut prosody = Prosody::start().await;
-    let site = Proxy::site(&prosody, ANONYMOUS, "");
-    let proxy = Proxy::with(&format!("[upstream]\nhold = '100ms'\n{site}")).await;
-    prosody.stop().await;
-
-    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
-    let (open, error) = bob.open_stream("xmpp.localhost").await;
-
-    assert!(open.starts_with("<open "), "{open}");
-    assert!(error.contains("stream:error") && error.contains("system-shutdown"), "{error}");
-    assert!(bob.receive().await.starts_with("<close "));
-}
-
-#[tokio::test]
-async fn when_the_edge_goes_down_the_browser_is_told_and_the_edge_ends() {
-    let prosody = Prosody::start().await;
-    let mut proxy = Proxy::before(&prosody).await;
-    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
-    bob.sign_in("bob@xmpp.localhost").await;
-
-    proxy.begin_stop();
-    let error = bob.receive_with("stream:error").await;
-    proxy.stop().await;
-
-    assert!(error.contains("system-shutdown"), "{error}");
 }
 
 #[tokio::test]
