@@ -79,7 +79,7 @@ impl Identity {
     /// this machine believes; `file` reads it, and `alpn` is what the connection will be for, if that is to be said (XEP-0368).
     ///
     /// # Errors
-    /// [`Error`], which is the administrator's to mend.
+    /// [`enum@Error`], which is the administrator's to mend.
     pub fn new(
         domain: &str,
         authority: Option<&Path>,
