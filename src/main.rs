@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -19,6 +20,7 @@ use vestibule::config::log::Format;
 use vestibule::config::log::Level;
 use vestibule::config::log::Log;
 use vestibule::gateway::Gateway;
+use vestibule::gateway::reload::UseLog;
 
 /// The edge between the web and an XMPP server: a visitor of a site is already signed in to its chat.
 #[derive(Debug, Parser)]
@@ -104,7 +106,7 @@ fn run(path: &Path) -> ExitCode {
     code
 }
 
-async fn serve(config: Config, path: &Path, log: SetLevel) -> ExitCode {
+async fn serve(config: Config, path: &Path, log: Arc<UseLog>) -> ExitCode {
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -123,9 +125,7 @@ async fn serve(config: Config, path: &Path, log: SetLevel) -> ExitCode {
     let reload = gateway.reload();
     let reloading = async {
         while hang_up.recv().await.is_some() {
-            if let Some(settings) = reload.reload(path).await {
-                log(settings.level);
-            }
+            reload.reload(path, log.clone()).await;
         }
         // No more signals of this kind: the others still end it.
         std::future::pending::<()>().await;
@@ -141,11 +141,8 @@ async fn serve(config: Config, path: &Path, log: SetLevel) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Sets the level of a log that is running.
-type SetLevel = Box<dyn Fn(Level)>;
-
-/// Events go to standard error; `RUST_LOG`, where it is set, says which instead of `level`.
-fn start_log(log: &Log) -> SetLevel {
+/// Events go to standard error; `RUST_LOG`, where it is set, says which instead of `level`. What comes back sets another level.
+fn start_log(log: &Log) -> Arc<UseLog> {
     let told = EnvFilter::try_from_default_env().ok();
     let fixed = told.is_some();
     let filter = told.unwrap_or_else(|| filter_of(log.level));
@@ -155,13 +152,13 @@ fn start_log(log: &Log) -> SetLevel {
             let events = events.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
             let handle = events.reload_handle();
             events.init();
-            Box::new(move |level| set_level(fixed, || handle.reload(filter_of(level))))
+            Arc::new(move |log| set_level(fixed, || handle.reload(filter_of(log.level))))
         }
         Format::Json => {
             let events = events.json().with_filter_reloading();
             let handle = events.reload_handle();
             events.init();
-            Box::new(move |level| set_level(fixed, || handle.reload(filter_of(level))))
+            Arc::new(move |log| set_level(fixed, || handle.reload(filter_of(log.level))))
         }
     }
 }

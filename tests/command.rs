@@ -77,6 +77,27 @@ async fn check_names_a_certificate_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn check_warns_of_a_certificate_that_is_over_or_for_another_name_and_is_content() {
+    let folder = folder_with(&format!("[tls]\ncertificate = 'a.pem'\nkey = 'a.key'\n{SITE}"));
+    let keys = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    fs::write(folder.path().join("a.pem"), params.self_signed(&keys).unwrap().pem()).unwrap();
+    fs::write(folder.path().join("a.key"), keys.serialize_pem()).unwrap();
+
+    let output = vestibule(&folder, "check").output().await.unwrap();
+
+    let (warnings, said) = (complaint(&output), String::from_utf8(output.stdout).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{warnings}");
+    assert_eq!(said, "proxy.toml is good: one site, but for the warnings\n");
+    let expected = [
+        "vestibule: warning: proxy.toml:2: tls.certificate: a.pem expired on 2020-01-01T00:00:00Z",
+        "vestibule: warning: proxy.toml:5: site.hosts: no certificate is for www.example.org: browsers will warn of the one they are shown",
+    ];
+    assert_eq!(warnings.lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn run_without_a_site_says_which_keys_to_write() {
     let folder = folder_with("");
 

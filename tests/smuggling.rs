@@ -227,7 +227,7 @@ async fn one_request_of_http_1_is_one_request_or_none() {
         // Fields that the connection would be told to drop.
         upload(&format!("Content-Length: {all}\r\nConnection: close, Content-Length"), SMUGGLED),
         upload(
-            &format!("Transfer-Encoding: chunked\r\nConnection: close, Transfer-Encoding, Host"),
+            "Transfer-Encoding: chunked\r\nConnection: close, Transfer-Encoding, Host",
             &format!("{all:x}\r\n{SMUGGLED}\r\n0\r\n\r\n"),
         ),
     ];
@@ -356,7 +356,7 @@ async fn field_of_http_2_that_http_1_would_read_otherwise_goes_nowhere() {
     ];
     let mut passed = Vec::new();
     for (number, (fields, body)) in cases.iter().enumerate() {
-        let shown = format!("{:?} with {body:?}", fields);
+        let shown = format!("{fields:?} with {body:?}");
         let mut wire = Wire::open(&recorded.proxy, "h2").await;
         wire.write(http_2(fields, (!body.is_empty()).then_some(body))).await;
         wire.outcome().await;

@@ -23,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use vestibule::file::read;
 use vestibule::metrics::Kind;
 use vestibule::metrics::Metrics;
 use vestibule::metrics::SignIn;
@@ -326,7 +327,7 @@ fn local(address: SocketAddr) -> Upstream {
 }
 
 fn identity(authority: &Path) -> Identity {
-    Identity::new(MEMBERS, Some(authority), None).expect("an identity")
+    Identity::new(MEMBERS, Some(authority), None, &read).expect("an identity")
 }
 
 fn bob() -> Jid {

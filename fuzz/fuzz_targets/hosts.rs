@@ -20,8 +20,8 @@ static SITES: LazyLock<Sites> = LazyLock::new(|| {
         );
         toml::from_str(&text).expect("settings of a site")
     };
-    Sites::new(vec![site("'a.example', 'b.a.example'"), site("'example', 'localhost'")])
-        .expect("two sites")
+    let sites = vec![site("'a.example', 'b.a.example'"), site("'example', 'localhost'")];
+    Sites::new(sites, &vestibule::file::read).expect("two sites")
 });
 
 /// An origin is what it says it is, and says the same again.

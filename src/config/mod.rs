@@ -153,12 +153,13 @@ impl Config {
             site.take_paths_from(folder);
         }
         let mut doubts = agreement::doubts(&settings);
-        let sites = Sites::new(std::mem::take(&mut settings.sites)).unwrap_or_else(|faults| {
-            for (place, (key, error)) in faults {
-                reading.conflict(&in_site(place, key, &error));
-            }
-            Sites::default()
-        });
+        let sites =
+            Sites::new(std::mem::take(&mut settings.sites), read).unwrap_or_else(|faults| {
+                for (place, (key, error)) in faults {
+                    reading.conflict(&in_site(place, key, &error));
+                }
+                Sites::default()
+            });
         settings.take_paths_from(folder);
         let certificates = settings.certificates(read).unwrap_or_else(|faults| {
             for fault in &faults {

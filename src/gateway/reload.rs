@@ -37,6 +37,9 @@ pub struct Reload {
     pub(super) started_with: Arc<Written>,
 }
 
+/// Goes by these settings of the log from now on.
+pub type UseLog = dyn Fn(&Log) + Send + Sync;
+
 /// The certificates that are shown, and the look at their files.
 #[derive(Debug)]
 pub(super) struct Showing {
@@ -46,28 +49,37 @@ pub(super) struct Showing {
 
 impl Reload {
     /// Reads `path` again and takes over what can be; says in the log what could not, and what is wrong with the file. With an
-    /// error in it everything stays as it was. The settings of the log are the caller's to use, as the log is.
-    pub async fn reload(&self, path: &Path) -> Option<Log> {
-        let file = path.to_owned();
-        let loaded = spawn_blocking(move || Config::load(&file)).await.ok()?;
-        let config = match loaded {
-            Ok(config) if !config.sites.is_empty() => config,
+    /// error in it everything stays as it was. The log is the caller's, and so is `use_log`. Says whether anything was taken over.
+    pub async fn reload(&self, path: &Path, use_log: Arc<UseLog>) -> bool {
+        let (all, path) = (self.clone(), path.to_owned());
+        // A file may be far away, and a look at the certificates under way.
+        let read = spawn_blocking(move || {
+            let config = Self::read_again(&path)?;
+            all.take_over(config, use_log.as_ref());
+            Some(())
+        });
+        // One that panics has taken nothing over.
+        read.await.is_ok_and(|read| read.is_some())
+    }
+
+    fn read_again(path: &Path) -> Option<Config> {
+        match Config::load(path) {
+            Ok(config) if !config.sites.is_empty() => Some(config),
             Ok(_) => {
                 error!(file = %path.display(), "there is no site in it: the configuration stays as it was");
-                return None;
+                None
             }
             Err(problems) => {
                 for problem in problems.iter() {
                     error!(%problem, "wrong in the configuration");
                 }
                 error!(problems = problems.iter().count(), "the configuration stays as it was");
-                return None;
+                None
             }
-        };
-        Some(self.take_over(config))
+        }
     }
 
-    fn take_over(&self, config: Config) -> Log {
+    fn take_over(&self, config: Config, use_log: &UseLog) {
         let Config { settings, sites, certificates, warnings, written } = config;
         for warning in warnings {
             warn!(%warning, "the configuration may not be what is meant");
@@ -83,8 +95,8 @@ impl Reload {
         if !keys.is_empty() {
             warn!(keys = keys.join(", "), "changed, but is taken over only by a restart");
         }
+        use_log(&settings.log);
         info!(sites = count, "the configuration is taken over");
-        settings.log
     }
 
     /// Looks at the files of the certificates now and then, until the edge goes down.

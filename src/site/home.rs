@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::file::Read;
 use crate::protocol::jid::Domain;
 use crate::secret::Secret;
 use crate::site::Error;
@@ -33,12 +34,12 @@ pub enum Proof {
 impl XmppDomain {
     /// Nothing where there is none, or a fault.
     pub(super) fn new(
-        settings: Option<settings::XmppDomain>,
+        (settings, read): (Option<settings::XmppDomain>, Read),
         keys: &Keys,
         faults: &mut Vec<Fault>,
     ) -> Option<Self> {
         let settings = settings?;
-        let upstream = Upstream::new(&settings).map_err(|error| {
+        let upstream = Upstream::new(&settings, read).map_err(|error| {
             let key =
                 if matches!(error, Error::InTheClear(_)) { keys.upstream } else { keys.authority };
             faults.push((key, error));

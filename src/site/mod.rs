@@ -1,5 +1,6 @@
 //! One website: its host names, the origins of its pages, how it knows its visitors, and its XMPP domains.
 
+mod faults;
 mod home;
 pub mod jwt;
 pub mod key;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use crate::file::Read;
 use crate::protocol::jid::Case;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
@@ -21,7 +23,6 @@ pub use crate::site::home::XmppDomain;
 use crate::site::jwt::Jwt;
 use crate::site::key::Algorithm;
 use crate::site::page::Origin;
-use crate::site::settings::Pass;
 use crate::site::settings::Settings;
 use crate::site::settings::Whois;
 use crate::site::settings::WithoutSession;
@@ -96,7 +97,7 @@ pub enum Error {
     #[error("pass = \"ticket\" needs a secret")]
     NoSecret,
     /// The server's module refuses such a one, and all that it signs.
-    #[error("a ticket secret has at least {LEAST_TICKET_SECRET} bytes")]
+    #[error("a ticket secret has at least {} bytes", faults::LEAST_TICKET_SECRET)]
     ShortSecret,
     /// Said and never used.
     #[error("pass = \"anonymous\" has no secret")]
@@ -137,15 +138,15 @@ pub enum Error {
 pub type Fault = (&'static str, Error);
 
 impl Site {
-    /// Makes a site of what the administrator wrote.
+    /// Makes a site of what the administrator wrote; the files that it names are read by `read` alone.
     ///
     /// # Errors
     /// Everything that does not fit together.
-    pub fn new(mut settings: Settings) -> Result<Self, Vec<Fault>> {
-        let mut faults = faults_of(&settings);
+    pub fn new(mut settings: Settings, read: Read) -> Result<Self, Vec<Fault>> {
+        let mut faults = faults::of(&settings);
         let registered =
-            XmppDomain::new(settings.registered.take(), &home::REGISTERED, &mut faults);
-        let guests = XmppDomain::new(settings.guests.take(), &home::GUESTS, &mut faults);
+            XmppDomain::new((settings.registered.take(), read), &home::REGISTERED, &mut faults);
+        let guests = XmppDomain::new((settings.guests.take(), read), &home::GUESTS, &mut faults);
         let hosts: Vec<String> = settings.hosts.into_iter().map(|host| host.0.0).collect();
         let Some(name) = hosts.first().cloned() else { return Err(faults) };
         if !faults.is_empty() {
@@ -220,15 +221,15 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// Makes the sites of what the administrator wrote.
+    /// Makes the sites of what the administrator wrote; the files that they name are read by `read` alone.
     ///
     /// # Errors
     /// Everything that does not fit together, with the place of the site in the file.
-    pub fn new(settings: Vec<Settings>) -> Result<Self, Vec<(usize, Fault)>> {
+    pub fn new(settings: Vec<Settings>, read: Read) -> Result<Self, Vec<(usize, Fault)>> {
         let mut made = Self::default();
         let mut faults = Vec::new();
         for (place, settings) in settings.into_iter().enumerate() {
-            match Site::new(settings) {
+            match Site::new(settings, read) {
                 Ok(site) => {
                     let taken = made.add(site).into_iter();
                     faults.extend(taken.map(|error| (place, ("hosts", error))));
@@ -314,63 +315,8 @@ fn is_port(text: &str) -> bool {
     (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn faults_of(settings: &Settings) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut fault = |wrong: bool, key: &'static str, error: Error| {
-        if wrong {
-            faults.push((key, error));
-        }
-    };
-    let session = &settings.session;
-    let recognises = session.whois.is_some() || session.jwt.is_some();
-    fault(settings.hosts.is_empty(), "hosts", Error::NoHosts);
-    fault(settings.registered.is_none() && settings.guests.is_none(), "", Error::NoDomain);
-    fault(session.whois.is_some() && session.jwt.is_some(), "session", Error::TwoSessions);
-    fault(recognises && settings.registered.is_none(), "session", Error::MembersWithoutDomain);
-    fault(!recognises && settings.registered.is_some(), "registered", Error::NoSession);
-    if let Some(whois) = &session.whois {
-        fault(whois.cookies.is_empty(), "session.whois.cookies", Error::NoCookies);
-    }
-    if let Some(jwt) = &session.jwt {
-        for (key, error) in jwt::faults_of(jwt) {
-            fault(true, key, error);
-        }
-    }
-    let is_short = |domain: &Option<settings::XmppDomain>| {
-        let secret = domain.as_ref().and_then(|domain| domain.secret.as_ref());
-        secret.is_some_and(|secret| secret.expose().len() < LEAST_TICKET_SECRET)
-    };
-    fault(is_short(&settings.registered), "registered.secret", Error::ShortSecret);
-    fault(is_short(&settings.guests), "guests.secret", Error::ShortSecret);
-    if let Some(members) = &settings.registered {
-        fault(members.pass == Pass::Anonymous, "registered.pass", Error::AnonymousMember);
-        fault(
-            members.pass == Pass::Ticket && members.secret.is_none(),
-            "registered",
-            Error::NoSecret,
-        );
-    }
-    if let Some(guests) = &settings.guests {
-        fault(guests.pass == Pass::Ticket && guests.secret.is_none(), "guests", Error::NoSecret);
-        fault(
-            guests.pass == Pass::Anonymous && guests.secret.is_some(),
-            "guests.secret",
-            Error::UnusedSecret,
-        );
-        let shared =
-            settings.registered.as_ref().is_some_and(|members| members.domain.0 == guests.domain.0);
-        fault(shared, "guests.domain", Error::SharedDomain);
-    } else {
-        let welcome = settings.without_session == Some(WithoutSession::Guest);
-        fault(welcome, "without_session", Error::GuestsWithoutDomain);
-    }
-    faults
-}
-
 /// Who removes more sites than this loses the sessions of the first of them.
 const DEPARTED: usize = 1000;
-/// What `prosody/mod_auth_vestibule.lua` asks for.
-const LEAST_TICKET_SECRET: usize = 16;
 
 #[cfg(test)]
 pub(crate) mod tests;

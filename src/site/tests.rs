@@ -1,10 +1,11 @@
 //! What fits together as a site, and how it is found.
 
 use super::*;
+use crate::file;
 
 /// A site as `proxy.toml` has it, for the tests of every layer above.
 pub(crate) fn site(text: &str) -> Result<Site, Vec<Fault>> {
-    Site::new(toml::from_str(text).unwrap())
+    Site::new(toml::from_str(text).unwrap(), &file::read)
 }
 
 const GUESTS: &str = "
@@ -15,7 +16,7 @@ const GUESTS: &str = "
     secret = 'a secret we share'";
 
 fn sites(texts: &[&str]) -> Result<Sites, Vec<(usize, Fault)>> {
-    Sites::new(texts.iter().map(|text| toml::from_str(text).unwrap()).collect())
+    Sites::new(texts.iter().map(|text| toml::from_str(text).unwrap()).collect(), &file::read)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::file::Read;
 use crate::site::Error;
 use crate::site::settings;
 use crate::site::settings::Backend;
@@ -42,7 +43,7 @@ impl Upstream {
     }
 
     /// Makes a server of what the administrator wrote.
-    pub(super) fn new(written: &settings::XmppDomain) -> Result<Self, Error> {
+    pub(super) fn new(written: &settings::XmppDomain, read: Read) -> Result<Self, Error> {
         let (domain, authority) = (written.domain.0.as_str(), written.authority.as_deref());
         let no_identity = |error: client::Error| Error::NoIdentity(error.to_string());
         let security = match written.security {
@@ -52,10 +53,12 @@ impl Upstream {
             settings::Security::None if authority.is_some() => return Err(Error::UnusedAuthority),
             settings::Security::None => Security::None,
             settings::Security::StartTls => {
-                Security::StartTls(Identity::new(domain, authority, None).map_err(no_identity)?)
+                let identity = Identity::new(domain, authority, None, read);
+                Security::StartTls(identity.map_err(no_identity)?)
             }
             settings::Security::Tls => {
-                Security::Tls(Identity::new(domain, authority, Some(ALPN)).map_err(no_identity)?)
+                let identity = Identity::new(domain, authority, Some(ALPN), read);
+                Security::Tls(identity.map_err(no_identity)?)
             }
         };
         Ok(Self {

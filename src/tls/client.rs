@@ -20,6 +20,8 @@ use tokio::io::AsyncWrite;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::file::Read;
+
 /// Whose a server has to be, and who may say so.
 #[derive(Clone)]
 pub struct Identity {
@@ -74,15 +76,20 @@ pub enum NotProven {
 
 impl Identity {
     /// The identity of the server of `domain`, attested by the authorities in a file (PEM) or, without one, by those that
-    /// this machine believes; `alpn` is what the connection will be for, if that is to be said (XEP-0368).
+    /// this machine believes; `file` reads it, and `alpn` is what the connection will be for, if that is to be said (XEP-0368).
     ///
     /// # Errors
     /// [`enum@Error`], which is the administrator's to mend.
-    pub fn new(domain: &str, authority: Option<&Path>, alpn: Option<&str>) -> Result<Self, Error> {
+    pub fn new(
+        domain: &str,
+        authority: Option<&Path>,
+        alpn: Option<&str>,
+        file: Read,
+    ) -> Result<Self, Error> {
         let host = domain.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|_| Error::Name(domain.to_owned()))?;
         let roots = match authority {
-            Some(path) => written(path)?,
+            Some(path) => written(path, file)?,
             None => believed()?,
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -123,10 +130,11 @@ impl fmt::Debug for Identity {
     }
 }
 
-fn written(path: &Path) -> Result<RootCertStore, Error> {
+fn written(path: &Path, file: Read) -> Result<RootCertStore, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(read)? {
+    let content = file(path).map_err(|error| read(pem::Error::Io(error)))?;
+    for certificate in CertificateDer::pem_slice_iter(&content) {
         roots.add(certificate.map_err(read)?)?;
     }
     if roots.is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok(roots) }

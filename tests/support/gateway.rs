@@ -90,7 +90,7 @@ impl Proxy {
         let path = self.folder.path().join("proxy.toml");
         fs::write(&path, format!("[listen]\nhttps = ['127.0.0.1:0']\n{sites}"))
             .expect("a configuration");
-        self.reload.reload(&path).await.is_some()
+        self.reload.reload(&path, Arc::new(|_| {})).await
     }
 
     /// Tells it to go down, and starts it again with the same files, when it has; for a port that is not 0.
