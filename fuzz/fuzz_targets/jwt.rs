@@ -43,7 +43,8 @@ fn jwt(key: &str) -> Jwt {
          leeway = '{LEEWAY}s'
          {key}"
     );
-    let sites = Sites::new(vec![toml::from_str(&text).expect("settings of a site")]);
+    let settings = toml::from_str(&text).expect("settings of a site");
+    let sites = Sites::new(vec![settings], &vestibule::file::read);
     let site = sites.expect("a site").iter().next().expect("one").clone();
     match &site.session {
         Some(Session::Jwt(jwt)) => Jwt::clone(jwt),
