@@ -20,9 +20,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio::time::sleep;
 
-use crate::metrics::Bound;
 use crate::metrics::Metrics;
 use crate::metrics::Present;
+use crate::metrics::bound::Bound;
 use crate::share::Share;
 use crate::tls;
 

@@ -2,6 +2,9 @@
 //!
 //! Nothing here stands on the path of a stanza: a session counts for itself and adds what it has at its end and now and then.
 
+pub mod bound;
+pub mod label;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,12 @@ use prometheus::Registry;
 use prometheus::TextEncoder;
 use prometheus::core::Collector;
 use tracing::error;
+
+use crate::metrics::bound::Bound;
+use crate::metrics::label::Direction;
+use crate::metrics::label::Kind;
+use crate::metrics::label::SignIn;
+use crate::metrics::label::Transport;
 
 /// All counters.
 pub struct Metrics {
@@ -40,223 +49,6 @@ pub struct Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
-/// Who a session is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A visitor whom the site knows.
-    Member,
-    /// A guest.
-    Guest,
-    /// Somebody who may not enter and is told so, or who could not be signed in.
-    Nobody,
-}
-
-impl Kind {
-    const ALL: [Self; 3] = [Self::Member, Self::Guest, Self::Nobody];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Member => "member",
-            Self::Guest => "guest",
-            Self::Nobody => "nobody",
-        }
-    }
-}
-
-/// How a browser is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// BOSH, prebound or not.
-    Bosh,
-    /// WebSocket.
-    WebSocket,
-}
-
-impl Transport {
-    const ALL: [Self; 2] = [Self::Bosh, Self::WebSocket];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Bosh => "bosh",
-            Self::WebSocket => "websocket",
-        }
-    }
-}
-
-/// Which way stanzas go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the browser to the server.
-    Up,
-    /// From the server to the browser.
-    Down,
-}
-
-impl Direction {
-    const ALL: [Self; 2] = [Self::Up, Self::Down];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-}
-
-/// How one attempt to sign in upstream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignIn {
-    /// Signed in.
-    Done,
-    /// The server cannot be reached.
-    Unreachable,
-    /// A step took too long.
-    Late,
-    /// The server refuses our pass.
-    Refused,
-    /// The server, or the connection, broke off or spoke nonsense.
-    Broken,
-    /// TLS, or the name in the server's certificate, could not be verified.
-    Insecure,
-}
-
-impl SignIn {
-    const ALL: [Self; 6] =
-        [Self::Done, Self::Unreachable, Self::Late, Self::Refused, Self::Broken, Self::Insecure];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Unreachable => "unreachable",
-            Self::Late => "late",
-            Self::Refused => "refused",
-            Self::Broken => "broken",
-            Self::Insecure => "insecure",
-        }
-    }
-}
-
-/// A bound of the edge that was reached. `proxy.toml` has each under the key that [`Bound::label`] gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// Connections at once.
-    Connections,
-    /// Connections of one address at once.
-    ConnectionsPerAddress,
-    /// TLS handshakes under way.
-    Handshakes,
-    /// TLS handshakes of one address under way.
-    HandshakesPerAddress,
-    /// How long a TLS handshake may take.
-    HandshakeTime,
-    /// How long the header of a request may take.
-    HeaderTime,
-    /// How long the body of a request may take.
-    BodyTime,
-    /// How long a browser may take no byte of its answer.
-    WriteTime,
-    /// Header fields of a request, in count or bytes.
-    Header,
-    /// Cookies of a request, in count or bytes.
-    Cookies,
-    /// Bytes of a request's body.
-    Body,
-    /// HTTP/2 streams of one connection, or resets of them.
-    Streams,
-    /// Sign-ins under way at one server; another waits for its turn.
-    SignIns,
-    /// Browsers that wait for a sign-in.
-    SignInsWaiting,
-    /// Guests signed in per minute and address.
-    GuestSignIns,
-    /// Sessions of guests of one address.
-    GuestsPerAddress,
-    /// Failed sign-ins on one stream.
-    FailedSignIns,
-    /// Unknown sids per minute and address.
-    UnknownSids,
-    /// Sessions over BOSH in all.
-    Sessions,
-    /// Sessions of one visitor.
-    SessionsPerVisitor,
-    /// How long a prebound session waits for its browser.
-    Attach,
-    /// How long the browser's own login may take.
-    Login,
-    /// Bytes of one stanza of a browser.
-    Stanza,
-    /// Bytes of one stanza of a server.
-    UpstreamStanza,
-    /// Bytes that wait for a browser that does not read.
-    Queue,
-    /// Questions to a site about its visitors.
-    Questions,
-}
-
-impl Bound {
-    const ALL: [Self; 26] = [
-        Self::Connections,
-        Self::ConnectionsPerAddress,
-        Self::Handshakes,
-        Self::HandshakesPerAddress,
-        Self::HandshakeTime,
-        Self::HeaderTime,
-        Self::BodyTime,
-        Self::WriteTime,
-        Self::Header,
-        Self::Cookies,
-        Self::Body,
-        Self::Streams,
-        Self::SignIns,
-        Self::SignInsWaiting,
-        Self::GuestSignIns,
-        Self::GuestsPerAddress,
-        Self::FailedSignIns,
-        Self::UnknownSids,
-        Self::Sessions,
-        Self::SessionsPerVisitor,
-        Self::Attach,
-        Self::Login,
-        Self::Stanza,
-        Self::UpstreamStanza,
-        Self::Queue,
-        Self::Questions,
-    ];
-
-    /// The name of the bound in `vestibule_bounds_reached_total`.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::ConnectionsPerAddress => "connections_per_address",
-            Self::Handshakes => "handshakes",
-            Self::HandshakesPerAddress => "handshakes_per_address",
-            Self::HandshakeTime => "handshake_time",
-            Self::HeaderTime => "header_time",
-            Self::BodyTime => "body_time",
-            Self::WriteTime => "write_time",
-            Self::Header => "header",
-            Self::Cookies => "cookies",
-            Self::Body => "body",
-            Self::Streams => "streams",
-            Self::SignIns => "sign_ins",
-            Self::SignInsWaiting => "sign_ins_waiting",
-            Self::GuestSignIns => "guest_sign_ins",
-            Self::GuestsPerAddress => "guests_per_address",
-            Self::FailedSignIns => "failed_sign_ins",
-            Self::UnknownSids => "unknown_sids",
-            Self::Sessions => "sessions",
-            Self::SessionsPerVisitor => "sessions_per_visitor",
-            Self::Attach => "attach",
-            Self::Login => "login",
-            Self::Stanza => "stanza",
-            Self::UpstreamStanza => "upstream_stanza",
-            Self::Queue => "queue",
-            Self::Questions => "questions",
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::endpoint::Edge;
-use crate::metrics::Kind;
+use crate::metrics::label::Kind;
 use crate::origin;
 use crate::outbound;
 use crate::pass::Pass;

@@ -27,7 +27,7 @@ use crate::endpoint::admission::admit;
 use crate::endpoint::host;
 use crate::endpoint::own_domain;
 use crate::endpoint::whole;
-use crate::metrics::Bound;
+use crate::metrics::bound::Bound;
 use crate::protocol::bosh::answer;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::condition::Condition;

@@ -11,8 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
 
-use crate::metrics::Bound;
 use crate::metrics::Metrics;
+use crate::metrics::bound::Bound;
 use crate::share::Share;
 use crate::share::Shares;
 use crate::share::network;

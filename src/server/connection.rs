@@ -30,7 +30,7 @@ use crate::browser::Patience;
 use crate::browser::Place;
 use crate::endpoint::Body;
 use crate::endpoint::text;
-use crate::metrics::Bound;
+use crate::metrics::bound::Bound;
 use crate::outbound;
 use crate::server::accept::Socket;
 use crate::server::bounds;

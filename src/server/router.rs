@@ -27,7 +27,7 @@ use crate::endpoint::prebind;
 use crate::endpoint::websocket;
 use crate::endpoint::whole;
 use crate::live::Live;
-use crate::metrics::Bound;
+use crate::metrics::bound::Bound;
 use crate::origin;
 use crate::origin::Allowed;
 use crate::server::forwarded::Neighbour;

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 
 use crate::endpoint::Body;
-use crate::metrics::Bound;
 use crate::metrics::Metrics;
+use crate::metrics::bound::Bound;
 
 /// What hyper spawns each request of a connection on.
 #[derive(Clone, Debug)]

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use tokio::time::Sleep;
 use tokio::time::sleep;
 
-use crate::metrics::Bound;
 use crate::metrics::Metrics;
+use crate::metrics::bound::Bound;
 
 /// A body that is not waited for too long.
 ///

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::metrics::Bound;
 use crate::metrics::Metrics;
-use crate::metrics::Transport;
+use crate::metrics::bound::Bound;
+use crate::metrics::label::Transport;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::Opening;

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::metrics::Bound;
+use crate::metrics::bound::Bound;
 use crate::protocol::stream_error::Meaning;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::websocket::frame;

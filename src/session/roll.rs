@@ -13,9 +13,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Bound;
-use crate::metrics::Kind;
 use crate::metrics::Metrics;
+use crate::metrics::bound::Bound;
+use crate::metrics::label::Kind;
 use crate::session::owner::Name;
 use crate::share::Rates;
 use crate::share::Share;

@@ -19,9 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::browser::Browser;
 use crate::browser::Place;
-use crate::metrics::Direction;
 use crate::metrics::Metrics;
-use crate::metrics::Transport;
+use crate::metrics::label::Direction;
+use crate::metrics::label::Transport;
 use crate::protocol::jid::Domain;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::welcome::Resumable;

@@ -16,9 +16,9 @@ use tokio::time::timeout_at;
 use tracing::debug;
 use tracing::warn;
 
-use crate::metrics::Bound;
 use crate::metrics::Metrics;
-use crate::metrics::SignIn;
+use crate::metrics::bound::Bound;
+use crate::metrics::label::SignIn;
 use crate::outbound;
 use crate::protocol::jid::Jid;
 use crate::protocol::login;

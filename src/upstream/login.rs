@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::metrics::Kind;
-use crate::metrics::SignIn;
+use crate::metrics::label::Kind;
+use crate::metrics::label::SignIn;
 use crate::pass::Pass;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;

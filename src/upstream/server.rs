@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use crate::metrics::Kind;
+use crate::metrics::label::Kind;
 use crate::protocol::login::Pace;
 use crate::upstream::settings::Settings;
 

@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::metrics::Bound;
 use crate::metrics::Metrics;
+use crate::metrics::bound::Bound;
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;

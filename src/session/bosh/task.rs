@@ -20,9 +20,9 @@ use tokio::time::sleep_until;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Direction;
-use crate::metrics::Kind;
-use crate::metrics::Transport;
+use crate::metrics::label::Direction;
+use crate::metrics::label::Kind;
+use crate::metrics::label::Transport;
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::Action;
 use crate::protocol::bosh::event::Event;

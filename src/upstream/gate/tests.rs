@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::metrics::Kind;
+use crate::metrics::label::Kind;
 use crate::pass::Pass;
 use crate::protocol::jid::Domain;
 use crate::site::upstream::Upstream;

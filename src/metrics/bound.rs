@@ -1,0 +1,122 @@
+//! The bounds of the edge, as they are counted.
+
+/// A bound of the edge that was reached. `proxy.toml` has each under the key that [`Bound::label`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Connections at once.
+    Connections,
+    /// Connections of one address at once.
+    ConnectionsPerAddress,
+    /// TLS handshakes under way.
+    Handshakes,
+    /// TLS handshakes of one address under way.
+    HandshakesPerAddress,
+    /// How long a TLS handshake may take.
+    HandshakeTime,
+    /// How long the header of a request may take.
+    HeaderTime,
+    /// How long the body of a request may take.
+    BodyTime,
+    /// How long a browser may take no byte of its answer.
+    WriteTime,
+    /// Header fields of a request, in count or bytes.
+    Header,
+    /// Cookies of a request, in count or bytes.
+    Cookies,
+    /// Bytes of a request's body.
+    Body,
+    /// HTTP/2 streams of one connection, or resets of them.
+    Streams,
+    /// Sign-ins under way at one server; another waits for its turn.
+    SignIns,
+    /// Browsers that wait for a sign-in.
+    SignInsWaiting,
+    /// Guests signed in per minute and address.
+    GuestSignIns,
+    /// Sessions of guests of one address.
+    GuestsPerAddress,
+    /// Failed sign-ins on one stream.
+    FailedSignIns,
+    /// Unknown sids per minute and address.
+    UnknownSids,
+    /// Sessions over BOSH in all.
+    Sessions,
+    /// Sessions of one visitor.
+    SessionsPerVisitor,
+    /// How long a prebound session waits for its browser.
+    Attach,
+    /// How long the browser's own login may take.
+    Login,
+    /// Bytes of one stanza of a browser.
+    Stanza,
+    /// Bytes of one stanza of a server.
+    UpstreamStanza,
+    /// Bytes that wait for a browser that does not read.
+    Queue,
+    /// Questions to a site about its visitors.
+    Questions,
+}
+
+impl Bound {
+    pub(super) const ALL: [Self; 26] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Handshakes,
+        Self::HandshakesPerAddress,
+        Self::HandshakeTime,
+        Self::HeaderTime,
+        Self::BodyTime,
+        Self::WriteTime,
+        Self::Header,
+        Self::Cookies,
+        Self::Body,
+        Self::Streams,
+        Self::SignIns,
+        Self::SignInsWaiting,
+        Self::GuestSignIns,
+        Self::GuestsPerAddress,
+        Self::FailedSignIns,
+        Self::UnknownSids,
+        Self::Sessions,
+        Self::SessionsPerVisitor,
+        Self::Attach,
+        Self::Login,
+        Self::Stanza,
+        Self::UpstreamStanza,
+        Self::Queue,
+        Self::Questions,
+    ];
+
+    /// The name of the bound in `vestibule_bounds_reached_total`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Handshakes => "handshakes",
+            Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::HandshakeTime => "handshake_time",
+            Self::HeaderTime => "header_time",
+            Self::BodyTime => "body_time",
+            Self::WriteTime => "write_time",
+            Self::Header => "header",
+            Self::Cookies => "cookies",
+            Self::Body => "body",
+            Self::Streams => "streams",
+            Self::SignIns => "sign_ins",
+            Self::SignInsWaiting => "sign_ins_waiting",
+            Self::GuestSignIns => "guest_sign_ins",
+            Self::GuestsPerAddress => "guests_per_address",
+            Self::FailedSignIns => "failed_sign_ins",
+            Self::UnknownSids => "unknown_sids",
+            Self::Sessions => "sessions",
+            Self::SessionsPerVisitor => "sessions_per_visitor",
+            Self::Attach => "attach",
+            Self::Login => "login",
+            Self::Stanza => "stanza",
+            Self::UpstreamStanza => "upstream_stanza",
+            Self::Queue => "queue",
+            Self::Questions => "questions",
+        }
+    }
+}
