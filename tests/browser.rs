@@ -74,3 +74,9 @@ async fn where_there_is_no_place_a_visitor_is_let_in_when_there_is_one_by_websoc
     let mut site = Site::start_with("[sessions]\nper_visitor = 1\n").await;
     site.seen_by("browser/crowded.mjs", &["websocket"]).await;
 }
+
+#[tokio::test]
+async fn page_that_was_held_in_vain_is_let_in_when_the_server_is_back_by_prebind() {
+    let mut site = Site::start_with("[prebind]\nhold = '1s'\n[upstream]\nhold = '1s'\n").await;
+    site.seen_by("browser/patience.mjs", &["prebind"]).await;
+}

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use bytes::Bytes;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
+use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
@@ -31,7 +35,8 @@ use crate::site::Site;
 #[cfg_attr(test, derive(Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How long a page is held while upstream or the site does not answer: Converse.js asks once and never again.
+    /// How long a page is held while upstream or the site does not answer: Converse.js asks once and never again. A browser
+    /// is then sent to the same URL, 19 times at most, so that a page waits twenty times as long; a program gets a 503.
     #[serde(with = "humantime_serde")]
     pub hold: Duration,
 }
@@ -54,6 +59,8 @@ struct Prebound {
 
 /// Answers `GET` and `POST` of `/prebind`.
 ///
+/// A page that was held in vain is sent here again, because it will not ask again of itself.
+///
 /// # Errors
 /// A [`Refusal`] for another method, for who may not enter, and while the edge cannot serve.
 pub async fn answer(
@@ -66,7 +73,35 @@ pub async fn answer(
         return Err(Refusal::Method("GET, POST, OPTIONS"));
     }
     let caller = Caller::new(site, request.headers(), host(&request), address);
-    prebind(edge, site, &caller).await
+    let begun = Instant::now();
+    let answered = prebind(edge, site, &caller).await;
+    // What was refused at once would only be refused twenty times.
+    let was_held = begun.elapsed() > edge.prebind.hold / 2;
+    match (answered, once_more(&request)) {
+        (Err(Refusal::Unavailable), Some(again)) if was_held && !edge.shutdown.is_cancelled() => {
+            Ok(again)
+        }
+        (answered, _) => answered,
+    }
+}
+
+/// A redirect to this URL, which the browser follows without a word to the page; none for a program, which may not know what
+/// to make of it, and for a page that has been sent here as often as browsers follow.
+fn once_more(request: &Request<Incoming>) -> Option<Response<Body>> {
+    if !request.headers().contains_key(SEC_FETCH_MODE) {
+        return None;
+    }
+    let times = |query: &str| query.strip_prefix(HELD)?.parse().ok();
+    let times: u8 = request.uri().query().map_or(Some(0), times)?;
+    let again = times.checked_add(1).filter(|&again| again <= MOST_REDIRECTS)?;
+    // Relative: what stands before the path is known to the browser alone.
+    let location = HeaderValue::from_str(&format!("?{HELD}{again}")).ok()?;
+    let mut response = Response::new(whole(Bytes::new()));
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
 }
 
 async fn prebind(
@@ -102,6 +137,13 @@ fn fresh_resource() -> Result<String, Refusal> {
     rand::fill(&mut bytes).map_err(|_| Refusal::Unavailable)?;
     Ok(format!("web-{:016x}", u64::from_be_bytes(bytes)))
 }
+
+/// How often a page has been held before, in the query of its URL.
+const HELD: &str = "held=";
+/// What browsers follow (Fetch, HTTP-redirect fetch, step 7: 20 is an error).
+const MOST_REDIRECTS: u8 = 19;
+/// Browsers send it, programs do not.
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Where a page asks.
 pub const PATH: &str = "/prebind";

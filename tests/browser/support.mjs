@@ -209,6 +209,11 @@ class Visitor {
     await this.#until(refusal, `nobody refused ${this.#about.name} with ${status}`, this.#said.length);
   }
 
+  /** Waits until the browser has followed the proxy to this path, from now on. */
+  async isSentOn(path) {
+    await this.#page.waitForRequest((request) => request.url().endsWith(path) && request.redirectedFrom());
+  }
+
   /** Closes the page, and with it the session. */
   async close() {
     await this.#page.close();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::RequestBuilder;
+use reqwest::redirect::Policy;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 use tokio::time::timeout;
@@ -61,7 +62,8 @@ impl Browser {
         // The second test in a process finds it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let pem = std::fs::read(certificate).expect("a certificate");
-        let mut builder = Client::builder().resolve(host, address).no_proxy();
+        let mut builder =
+            Client::builder().resolve(host, address).no_proxy().redirect(Policy::none());
         for certificate in Certificate::from_pem_bundle(&pem).expect("PEM") {
             builder = builder.add_root_certificate(certificate);
         }
@@ -118,7 +120,8 @@ impl Browser {
     pub(crate) async fn get_from_own_page(&self, path: &str) -> Answer {
         let own = self.clone().with_origin(None);
         let request = self.http.get(format!("{}{path}", self.base));
-        read(own.dressed(request).header("Sec-Fetch-Site", "same-origin")).await
+        let request = request.header("Sec-Fetch-Site", "same-origin");
+        read(own.dressed(request).header("Sec-Fetch-Mode", "cors")).await
     }
 
     /// Begins a session itself, as Strophe does; up to the mechanisms.

@@ -214,6 +214,28 @@ async fn server_that_stays_down_is_503() {
 }
 
 #[tokio::test]
+async fn browser_is_sent_to_prebind_again_as_often_as_browsers_follow_while_the_server_is_down() {
+    let mut prosody = Prosody::start().await;
+    let proxy = Proxy::with(&format!("{SHORT}{}", Proxy::site(&prosody, GUESTS, ""))).await;
+    prosody.stop().await;
+    let mut page = bob(&proxy);
+
+    for (asked, sent) in [("/prebind", "?held=1"), ("/prebind?held=18", "?held=19")] {
+        let answer = page.get_from_own_page(asked).await;
+        assert_eq!(answer.status, 307, "{answer:?}");
+        assert_eq!(answer.headers["location"], sent);
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
+    for asked in ["/prebind?held=19", "/prebind?held=255", "/prebind?held=x", "/prebind?x"] {
+        assert_eq!(page.get_from_own_page(asked).await.status, 503, "{asked}");
+    }
+
+    prosody.restart_stopped().await;
+    let answer = page.get_from_own_page("/prebind?held=19").await;
+    assert!(page.prebound(&answer).jid.starts_with("bob@xmpp.localhost/"));
+}
+
+#[tokio::test]
 async fn shutdown_while_the_page_is_held_is_503() {
     let mut prosody = Prosody::start().await;
     let mut proxy = Proxy::before(&prosody).await;
