@@ -62,6 +62,53 @@ async fn check_is_content_with_the_shipped_file_the_demos_and_the_readmes() {
 }
 
 #[tokio::test]
+async fn check_is_content_with_every_block_of_the_documentation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    pages.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut checked = 0;
+
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let config = completed(block.split("```").next().unwrap());
+            let folder = folder_with(&config);
+            let key = rcgen::KeyPair::generate().unwrap();
+            fs::write(folder.path().join("jwt.pem"), key.public_key_pem()).unwrap();
+            for secret in ["ticket.secret", "whois.secret", "internal.secret"] {
+                fs::write(folder.path().join(secret), "a secret of the tests\n").unwrap();
+            }
+
+            let output = vestibule(&folder, "check").output().await.unwrap();
+
+            let complaints = complaint(&output);
+            // The README's certificate is the administrator's own.
+            let own = |line: &&str| line.contains("cannot read /etc/letsencrypt");
+            let wrong: Vec<&str> = complaints.lines().filter(|line| !own(line)).collect();
+            assert_eq!(wrong, [""; 0], "{}: {config}", page.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 8, "{checked}");
+}
+
+/// A block of the documentation with as much around it as makes it a whole `proxy.toml`.
+fn completed(block: &str) -> String {
+    let (before_session, session) = SITE.split_at(SITE.find("[site.session").unwrap());
+    match block {
+        whole if whole.contains("[[site]]") => whole.to_owned(),
+        session if session.starts_with("[site.session") => format!("{before_session}{session}"),
+        domain if domain.starts_with("[site.") => format!("{SITE}{domain}"),
+        edge if edge.starts_with('[') => format!("{edge}{SITE}"),
+        keys => {
+            let without_upstream: Vec<&str> =
+                before_session.lines().filter(|line| !line.starts_with("upstream")).collect();
+            format!("{}\n{keys}{session}", without_upstream.join("\n"))
+        }
+    }
+}
+
+#[tokio::test]
 async fn check_names_a_certificate_that_is_not_there() {
     let folder = folder_with("[tls]\ncertificate = 'site.pem'\nkey = 'site.key'\n");
 
