@@ -4,10 +4,13 @@
 
 mod support;
 
+use std::fs;
+
 use crate::support::authority::Authority;
 use crate::support::bosh::Browser;
 use crate::support::ejabberd::Ejabberd;
 use crate::support::ejabberd::GUESTS;
+use crate::support::ejabberd::PORT;
 use crate::support::gateway::ORIGIN;
 use crate::support::gateway::Proxy;
 use crate::support::websocket::Socket;
@@ -68,4 +71,31 @@ async fn guests_of_ejabberd_hear_each_other_over_either_transport() {
 
     assert!(heard.contains(&jid), "{heard}");
     assert!(answer.body.contains("to BOSH"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn configuration_of_the_documentation_works() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ejabberd.md"));
+    let page = page.expect("it is shipped");
+    let block = |language: &str| {
+        let (_, rest) = page.split_once(&format!("```{language}\n")).expect("such a block");
+        rest.split("```").next().expect("its end")
+    };
+    let authority = Authority::new();
+    let ejabberd = Ejabberd::configured(&authority, "guest.example.org", block("yaml")).await;
+    let port = ejabberd.address().port().to_string();
+    let proxy = Proxy::with(&format!(
+        "trusted_proxies = ['127.0.0.1']\n[[site]]\nhosts = ['localhost']\n{}",
+        block("toml").replace(PORT, &port),
+    ))
+    .await;
+    let headers = [("origin", ORIGIN), ("x-forwarded-for", "192.0.2.7")];
+
+    let mut socket = Socket::try_open(&proxy, &headers).await.expect("a WebSocket");
+    let jid = socket.sign_in("guest.example.org").await;
+
+    let (bare, _) = jid.split_once('/').expect("a full JID");
+    assert!(bare.ends_with("@guest.example.org"), "{jid}");
+    let line = ejabberd.logged(&["Accepted c2s ANONYMOUS", bare]).await;
+    assert!(line.contains("192.0.2.7"), "{line}");
 }

@@ -19,8 +19,7 @@ use crate::support::prosody::line_with;
 /// The domain, whose users are made up by ANONYMOUS.
 pub(crate) const GUESTS: &str = "anon.localhost";
 
-/// A running ejabberd that takes nobody without STARTTLS, and believes what the PROXY protocol tells it; killed when it is
-/// dropped.
+/// A running ejabberd; killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ejabberd {
     /// Holds its files.
@@ -32,16 +31,25 @@ pub(crate) struct Ejabberd {
 }
 
 impl Ejabberd {
-    /// Starts it, with a certificate that `authority` has signed.
+    /// Starts one that takes nobody without STARTTLS, and believes what the PROXY protocol tells it. Its certificate is signed
+    /// by `authority`.
     pub(crate) async fn start(authority: &Authority) -> Self {
+        Self::configured(authority, GUESTS, STRICT).await
+    }
+
+    /// Starts one for `domain` that is configured as an administrator would do it, but for [`PORT`] and [`CERTIFICATE`].
+    pub(crate) async fn configured(authority: &Authority, domain: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (certificate, key) = authority.sign(GUESTS, Age::Good);
+        let (certificate, key) = authority.sign(domain, Age::Good);
         let both = [certificate, key].map(|file| fs::read_to_string(file).expect("a file"));
-        fs::write(folder.path().join("server.pem"), both.concat()).expect("a certificate");
+        let certificate = folder.path().join("server.pem");
+        fs::write(&certificate, both.concat()).expect("a certificate");
+        let settings = settings.replace(CERTIFICATE, &certificate.display().to_string());
         // A port that was free a moment ago may be somebody else's by now.
         for _ in 0..5 {
             let address = free_address();
-            let (child, log) = spawn(&folder, address);
+            let settings = settings.replace(PORT, &address.port().to_string());
+            let (child, log) = spawn(&folder, &settings);
             let line = line_with(&log, &["ejabberd_c2s"]).await;
             if line.contains("Start accepting") {
                 return Self { folder, address, child, log };
@@ -61,16 +69,9 @@ impl Ejabberd {
     }
 }
 
-fn spawn(folder: &TempDir, address: SocketAddr) -> (Child, watch::Receiver<Vec<String>>) {
+fn spawn(folder: &TempDir, text: &str) -> (Child, watch::Receiver<Vec<String>>) {
     let folder = folder.path();
     let settings = folder.join("ejabberd.yml");
-    let text = format!(
-        "loglevel: info\nhosts: [{GUESTS}]\ncertfiles: ['{}']\nauth_method: [anonymous]\n\
-         anonymous_protocol: sasl_anon\nmodules: {{}}\nlisten:\n  - port: {}\n    ip: '127.0.0.1'\n    \
-         module: ejabberd_c2s\n    starttls_required: true\n    use_proxy_protocol: true\n",
-        folder.join("server.pem").display(),
-        address.port(),
-    );
     fs::write(&settings, text).expect("a configuration");
     let mut child = Command::new("erl")
         .args(["-noshell", "-noinput", "-mnesia", "dir"])
@@ -102,3 +103,22 @@ fn libraries() -> PathBuf {
     let found = folders.map(|entry| entry.path()).find(has_ejabberd);
     found.expect("ejabberd is installed: scripts/test does it")
 }
+
+/// What stands for the port in a configuration.
+pub(crate) const PORT: &str = "5225";
+/// What stands for the certificate's file in a configuration.
+pub(crate) const CERTIFICATE: &str = "/etc/ejabberd/guest.example.org.pem";
+
+const STRICT: &str = "
+hosts: [anon.localhost]
+certfiles: ['/etc/ejabberd/guest.example.org.pem']
+auth_method: [anonymous]
+anonymous_protocol: sasl_anon
+modules: {}
+listen:
+  - port: 5225
+    ip: '127.0.0.1'
+    module: ejabberd_c2s
+    starttls_required: true
+    use_proxy_protocol: true
+";
