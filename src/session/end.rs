@@ -83,6 +83,23 @@ pub fn bound_of(error: check::Error) -> Option<Bound> {
     match error {
         check::Error::Depth => Some(Bound::Depth),
         check::Error::Attributes | check::Error::Prefixes => Some(Bound::Attributes),
-        _ => None,
+        check::Error::Empty
+        | check::Error::Incomplete
+        | check::Error::Outside
+        | check::Error::Encoding
+        | check::Error::Character
+        | check::Error::Name
+        | check::Error::Tag
+        | check::Error::EndTag
+        | check::Error::Attribute
+        | check::Error::Repeated
+        | check::Error::CdataEnd
+        | check::Error::Reference
+        | check::Error::Entity
+        | check::Error::Undeclared
+        | check::Error::Namespace
+        | check::Error::Comment
+        | check::Error::Instruction
+        | check::Error::DocumentType => None,
     }
 }

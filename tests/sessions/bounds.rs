@@ -149,7 +149,7 @@ async fn element_of_a_browser_is_only_so_deep_and_has_only_so_many_attributes() 
     let prosody = Prosody::start().await;
     let proxy = proxy(&prosody, "[xml]\ndepth = 8\nattributes = 9").await;
     let deep = |levels| message_of(&format!("{}{}", "<x>".repeat(levels), "</x>".repeat(levels)));
-    let attributes = |count| (0..count).map(|n| format!(" a{n}=''")).collect::<String>();
+    let attributes = |count| (0..count).map(|n| format!(" a{n}=''")).collect::<Vec<_>>().concat();
     let wide = |count| message_of(&format!("<x{}/>", attributes(count)));
 
     // The body of BOSH is one level of its own.
