@@ -126,6 +126,7 @@ impl Gateway {
             visitors,
             gate: Gate::new(settings.upstream, metrics.clone()),
             tickets: settings.ticket,
+            xml: settings.xml,
             websocket: Arc::new(settings.websocket),
             roll: Arc::new(Roll::new(&settings.sessions, &settings.guests, metrics.clone())),
             addresses: settings.log.addresses,

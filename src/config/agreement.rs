@@ -35,10 +35,13 @@ impl Findings {
 /// What contradicts what.
 pub(super) fn contradictions(settings: &Settings) -> Vec<Finding> {
     let mut found = Findings::default();
-    let Settings { bosh, upstream, whois, listen, internal, .. } = settings;
+    let Settings { bosh, upstream, whois, listen, internal, xml, .. } = settings;
     found.add(listen.https.is_empty() && listen.http.is_empty(), "listen", || {
         "expected an address in https or http: nobody could come in".to_owned()
     });
+    for (key, limit) in [("xml.depth", xml.depth), ("xml.attributes", xml.attributes)] {
+        found.add(!(8..=1024).contains(&limit), key, || "expected 8 to 1024".to_owned());
+    }
     let own = settings.addresses();
     for (place, (key, address)) in own.iter().enumerate() {
         let before = own.iter().take(place).any(|(_, other)| other == address);

@@ -27,6 +27,7 @@ use crate::file::Read;
 use crate::outbound;
 use crate::pass::ticket;
 use crate::protocol::bosh;
+use crate::protocol::xml::check;
 use crate::server::bounds;
 use crate::server::listen;
 use crate::session;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub http: bounds::Settings,
     /// Sessions over either transport.
     pub sessions: session::roll::Settings,
+    /// What an element of a browser may be made of.
+    pub xml: check::Limits,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.

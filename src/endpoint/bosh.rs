@@ -29,14 +29,16 @@ use crate::endpoint::own_domain;
 use crate::endpoint::whole;
 use crate::metrics::bound::Bound;
 use crate::protocol::bosh::answer;
+use crate::protocol::bosh::body;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::condition::Condition;
+use crate::protocol::bosh::payload;
 use crate::protocol::login::Goal;
 use crate::protocol::welcome::Who;
-use crate::protocol::xml::check::Limits;
 use crate::session::Subject;
 use crate::session::bosh::Hall;
 use crate::session::bosh::Mailbox;
+use crate::session::end;
 use crate::session::owner::Claim;
 use crate::session::registry::Found;
 use crate::site::Site;
@@ -73,7 +75,11 @@ async fn posted(
     let Some(text) = read(edge, incoming).await? else {
         return Ok(xml(answer::terminate(Some(Condition::PolicyViolation))));
     };
-    let body = match Body::parse(&text, &Limits::default()) {
+    let body = Body::parse(&text, &edge.xml);
+    if let Some(bound) = bound(&body) {
+        edge.metrics.reached(bound);
+    }
+    let body = match body {
         Ok(body) => body,
         Err(error) => {
             let address = edge.addresses.logged(address);
@@ -215,6 +221,15 @@ async fn read(edge: &Edge, incoming: Incoming) -> Result<Option<Bytes>, Refusal>
             edge.metrics.reached(Bound::BodyTime);
             Err(Refusal::Late)
         }
+    }
+}
+
+/// The bound that a request was beyond, where that is its fault.
+fn bound(body: &Result<Body, body::Error>) -> Option<Bound> {
+    match body {
+        Err(body::Error::Xml(error))
+        | Ok(Body { payload: Err(payload::Error::Xml(error)), .. }) => end::bound_of(*error),
+        Ok(_) | Err(_) => None,
     }
 }
 

@@ -32,6 +32,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::pass::ticket;
 use crate::protocol::jid::Domain;
+use crate::protocol::xml::check::Limits;
 use crate::session;
 use crate::session::registry;
 use crate::session::roll::Roll;
@@ -62,6 +63,8 @@ pub struct Edge {
     pub roll: Arc<Roll>,
     /// What the log says of browsers' addresses.
     pub addresses: Addresses,
+    /// What an element of a browser may be made of.
+    pub xml: Limits,
     /// The bounds of WebSocket sessions.
     pub websocket: Arc<session::websocket::Settings>,
     /// The BOSH sessions.

@@ -103,7 +103,8 @@ async fn arrive(
         Err(_) => return debug!("an upgrade was not done in time"),
     };
     let Some((browser, read_ahead)) = taken_from_http(upgraded) else { return };
-    let arrival = Arrival { browser, read_ahead, place, entry, subject, stay };
+    let limits = edge.xml;
+    let arrival = Arrival { browser, read_ahead, place, limits, entry, subject, stay };
     run(arrival, edge.websocket.clone(), edge.tasks.clone(), edge.shutdown.clone()).await;
 }
 

@@ -49,6 +49,10 @@ pub enum Bound {
     Login,
     /// Bytes of one stanza of a browser.
     Stanza,
+    /// Elements of a browser inside one another.
+    Depth,
+    /// Attributes of one tag of a browser, or prefixes that it declares.
+    Attributes,
     /// Bytes of one stanza of a server.
     UpstreamStanza,
     /// Bytes that wait for a browser that does not read.
@@ -58,7 +62,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Handshakes,
@@ -82,6 +86,8 @@ impl Bound {
         Self::Attach,
         Self::Login,
         Self::Stanza,
+        Self::Depth,
+        Self::Attributes,
         Self::UpstreamStanza,
         Self::Queue,
         Self::Questions,
@@ -114,6 +120,8 @@ impl Bound {
             Self::Attach => "attach",
             Self::Login => "login",
             Self::Stanza => "stanza",
+            Self::Depth => "depth",
+            Self::Attributes => "attributes",
             Self::UpstreamStanza => "upstream_stanza",
             Self::Queue => "queue",
             Self::Questions => "questions",

@@ -1,5 +1,7 @@
 //! We are the server: the browser's own login, answered from what the edge knows of the visitor.
 
+use std::num::NonZeroU8;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -13,7 +15,8 @@ use crate::protocol::xml::element::Element;
 #[derive(Debug)]
 pub struct Welcome {
     who: Who,
-    failures: u8,
+    /// Failures that are still borne.
+    patience: u8,
     named: Named,
 }
 
@@ -64,10 +67,10 @@ pub enum Failure {
 }
 
 impl Welcome {
-    /// The login of a browser that is taken for `who`.
+    /// The login of a browser that is taken for `who`, and may fail so often before its stream ends.
     #[must_use]
-    pub fn new(who: Who) -> Self {
-        Self { who, failures: 0, named: Named::Not }
+    pub fn new(who: Who, failures: NonZeroU8) -> Self {
+        Self { who, patience: failures.get(), named: Named::Not }
     }
 
     /// The mechanisms on offer.
@@ -98,11 +101,12 @@ impl Welcome {
             (Some(namespace::SASL), "abort") => Failure::Aborted,
             _ => return Reply::End(StreamError::NotAuthorized),
         };
-        self.failures += 1;
-        if self.failures > MOST_FAILURES {
-            Reply::End(StreamError::PolicyViolation)
-        } else {
-            Reply::Failure(failure)
+        match self.patience.checked_sub(1) {
+            Some(left) => {
+                self.patience = left;
+                Reply::Failure(failure)
+            }
+            None => Reply::End(StreamError::PolicyViolation),
         }
     }
 
@@ -224,9 +228,6 @@ fn authzid(text: &str) -> Result<Option<Jid>, Failure> {
     Jid::parse(&decoded).map(Some).map_err(|_| Failure::InvalidAuthzid)
 }
 
-/// After so many failures the stream ends (RFC 6120 §6.4.5 asks for two to five).
-const MOST_FAILURES: u8 = 5;
-
 /// What a browser may see of the server's features: bind, entity capabilities, roster versions, pre-approval, client
 /// state, and the limits of the stream.
 const ALLOWED_FEATURES: &[&str] = &[
@@ -242,12 +243,14 @@ const ALLOWED_FEATURES: &[&str] = &[
 mod tests {
     use super::*;
 
+    const FIVE: NonZeroU8 = NonZeroU8::new(5).unwrap();
+
     fn member() -> Welcome {
-        Welcome::new(Who::Member(Jid::parse("bob@xmpp.test").unwrap()))
+        Welcome::new(Who::Member(Jid::parse("bob@xmpp.test").unwrap()), FIVE)
     }
 
     fn guest() -> Welcome {
-        Welcome::new(Who::Guest(Domain::parse("guest.test").unwrap()))
+        Welcome::new(Who::Guest(Domain::parse("guest.test").unwrap()), FIVE)
     }
 
     fn auth(mechanism: &str, authzid: &str) -> Element {
@@ -331,7 +334,7 @@ mod tests {
 
     #[test]
     fn who_may_not_enter_is_told_so_in_sasl() {
-        let mut nobody = Welcome::new(Who::Nobody);
+        let mut nobody = Welcome::new(Who::Nobody, FIVE);
 
         assert_eq!(nobody.receive(&auth("EXTERNAL", "")), Reply::Failure(Failure::NotAuthorized));
     }

@@ -151,7 +151,7 @@ impl Sessions {
         subject: Subject,
     ) -> Option<Bytes> {
         let Hall { who, domain, stream } = hall;
-        let welcome = Welcome::new(who);
+        let welcome = Welcome::new(who, reserved.stay.failed_sign_ins());
         let mechanisms = welcome.features();
         let opening = Opening {
             sid: reserved.place.sid().as_str(),

@@ -6,6 +6,7 @@ use crate::metrics::bound::Bound;
 use crate::protocol::stream_error::Meaning;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::websocket::frame;
+use crate::protocol::xml::check;
 use crate::protocol::xml::splitter;
 
 /// Why a session is over.
@@ -59,6 +60,7 @@ impl End {
             // Nothing else ends a login so: the browser has failed as often as it may.
             Self::BadStream(StreamError::PolicyViolation) => Some(Bound::FailedSignIns),
             Self::BadUpstream(splitter::Error::TooLarge { .. }) => Some(Bound::UpstreamStanza),
+            Self::BadStream(StreamError::Xml(error)) => bound_of(*error),
             Self::BadFrame(_)
             | Self::BadStream(_)
             | Self::BadUpstream(_)
@@ -72,5 +74,32 @@ impl End {
             | Self::Revoked
             | Self::ShutDown => None,
         }
+    }
+}
+
+/// The bound that an element was beyond, where that is its fault.
+#[must_use]
+pub fn bound_of(error: check::Error) -> Option<Bound> {
+    match error {
+        check::Error::Depth => Some(Bound::Depth),
+        check::Error::Attributes | check::Error::Prefixes => Some(Bound::Attributes),
+        check::Error::Empty
+        | check::Error::Incomplete
+        | check::Error::Outside
+        | check::Error::Encoding
+        | check::Error::Character
+        | check::Error::Name
+        | check::Error::Tag
+        | check::Error::EndTag
+        | check::Error::Attribute
+        | check::Error::Repeated
+        | check::Error::CdataEnd
+        | check::Error::Reference
+        | check::Error::Entity
+        | check::Error::Undeclared
+        | check::Error::Namespace
+        | check::Error::Comment
+        | check::Error::Instruction
+        | check::Error::DocumentType => None,
     }
 }

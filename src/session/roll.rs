@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -32,11 +33,13 @@ use crate::visitor::guest;
 pub struct Settings {
     /// Sessions that one visitor may have at once, over both transports: tabs, and pages that were left a moment ago.
     pub per_visitor: NonZeroUsize,
+    /// How often a browser may fail to sign in on one stream; with the next failure it ends.
+    pub failed_sign_ins: NonZeroU8,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { per_visitor: PER_VISITOR }
+        Self { per_visitor: PER_VISITOR, failed_sign_ins: FAILED_SIGN_INS }
     }
 }
 
@@ -44,6 +47,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Roll {
     per_visitor: NonZeroUsize,
+    failed_sign_ins: NonZeroU8,
     present: Mutex<Present>,
     guests: Arc<Shares<IpAddr>>,
     guest_sign_ins: Rates,
@@ -139,6 +143,7 @@ impl Roll {
     pub fn new(settings: &Settings, guests: &guest::Settings, metrics: Arc<Metrics>) -> Self {
         Self {
             per_visitor: settings.per_visitor,
+            failed_sign_ins: settings.failed_sign_ins,
             present: Mutex::default(),
             guests: Arc::new(Shares::new(guests.per_address.get())),
             guest_sign_ins: Rates::new(guests.sign_ins_per_minute),
@@ -237,6 +242,12 @@ impl Stay {
         &self.revoked
     }
 
+    /// How often its browser may fail to sign in.
+    #[must_use]
+    pub fn failed_sign_ins(&self) -> NonZeroU8 {
+        self.roll.failed_sign_ins
+    }
+
     /// Where its session is counted.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -333,6 +344,8 @@ fn is_other_member(before: &Name, now: Option<&Name>) -> bool {
 }
 
 const PER_VISITOR: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+/// RFC 6120 §6.4.5 asks for two to five.
+const FAILED_SIGN_INS: NonZeroU8 = NonZeroU8::MIN.saturating_add(4);
 
 #[cfg(test)]
 mod tests;

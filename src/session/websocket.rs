@@ -26,6 +26,7 @@ use crate::protocol::jid::Domain;
 use crate::protocol::stream_error::StreamError;
 use crate::protocol::welcome::Resumable;
 use crate::protocol::welcome::Who;
+use crate::protocol::xml::check::Limits;
 use crate::session::Subject;
 use crate::session::end::End;
 use crate::session::relay::Heard;
@@ -69,6 +70,8 @@ pub struct Arrival {
     pub read_ahead: Bytes,
     /// Its place among the connections that are allowed, held to the end.
     pub place: Option<Place>,
+    /// What its elements may be made of.
+    pub limits: Limits,
     /// What has become of its visitor.
     pub entry: Entry,
     /// What the log says of the session.
@@ -112,17 +115,17 @@ pub async fn run(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let Arrival { browser, read_ahead, place, mut entry, subject, stay } = arrival;
+    let Arrival { browser, read_ahead, place, limits, mut entry, subject, stay } = arrival;
     let _watch = stay.metrics().watch();
     let counted = stay.metrics().session(stay.kind(), Transport::WebSocket);
     let limit = usize::try_from(settings.stanza.as_u64()).unwrap_or(usize::MAX);
-    let mut hall = Hall::new(browser, read_ahead.to_vec(), limit);
+    let mut hall = Hall::new(browser, read_ahead.to_vec(), limit, limits);
     let login = async {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(End::ShutDown),
             () = stay.revoked().cancelled() => Err(End::Revoked),
-            login = timeout(settings.login, hall.welcome(&mut entry)) => {
+            login = timeout(settings.login, hall.welcome(&mut entry, stay.failed_sign_ins())) => {
                 login.unwrap_or(Err(End::BadStream(StreamError::ConnectionTimeout)))
             }
         }
@@ -233,7 +236,6 @@ mod tests {
     use crate::browser::Line;
     use crate::browser::Patience;
     use crate::protocol::websocket::frame::Reader;
-    use crate::protocol::xml::check::Limits;
     use crate::protocol::xml::splitter::Splitter;
     use crate::session::relay::Ahead;
     use crate::session::roll;

@@ -125,23 +125,72 @@ async fn there_are_only_so_many_sessions_over_bosh_in_all() {
 #[tokio::test]
 async fn browser_fails_to_sign_in_only_so_often_on_one_stream() {
     let prosody = Prosody::start().await;
-    let proxy = proxy(&prosody, "").await;
+    let proxy = proxy(&prosody, "[sessions]\nfailed_sign_ins = 2").await;
     let (mut session, _) = bob(&proxy).begin(1).await;
     let mut socket = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
     socket.open_stream("xmpp.localhost").await;
     let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>=</auth>";
-    for _ in 0..5 {
+    for _ in 0..2 {
         let answer = session.send(auth).await;
         assert!(answer.body.contains("<failure"), "{answer:?}");
         assert!(socket.auth("PLAIN", "bob").await.contains("<failure"));
     }
 
-    let sixth = session.send(auth).await;
+    let third = session.send(auth).await;
     socket.send(auth).await;
 
-    assert!(is_terminate(&sixth, "policy-violation"), "{sixth:?}");
+    assert!(is_terminate(&third, "policy-violation"), "{third:?}");
     crate::assert_stream_error(&mut socket, "policy-violation").await;
     counted(&proxy, &reached("failed_sign_ins", 2)).await;
+}
+
+#[tokio::test]
+async fn element_of_a_browser_is_only_so_deep_and_has_only_so_many_attributes() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[xml]\ndepth = 8\nattributes = 9").await;
+    let deep = |levels| message_of(&format!("{}{}", "<x>".repeat(levels), "</x>".repeat(levels)));
+    let attributes = |count| (0..count).map(|n| format!(" a{n}=''")).collect::<Vec<_>>().concat();
+    let wide = |count| message_of(&format!("<x{}/>", attributes(count)));
+
+    // The body of BOSH is one level of its own.
+    for (bound, within, over_bosh, over_websocket) in
+        [("depth", deep(6), deep(7), deep(8)), ("attributes", wide(9), wide(10), wide(10))]
+    {
+        let mut session = bob(&proxy).prebind().await;
+        let mut socket = bob_by_websocket(&proxy).await;
+        assert!(goes_on(&session.send(&(within.clone() + &ping("there"))).await), "{bound}");
+        socket.send(&within).await;
+        socket.send(&ping("still-here")).await;
+        socket.receive_with("still-here").await;
+        counted(&proxy, &reached(bound, 0)).await;
+
+        let answer = session.send(&over_bosh).await;
+        assert!(is_terminate(&answer, "bad-request"), "{bound}: {answer:?}");
+        counted(&proxy, &reached(bound, 1)).await;
+        socket.send(&over_websocket).await;
+        crate::assert_stream_error(&mut socket, "policy-violation").await;
+        counted(&proxy, &reached(bound, 2)).await;
+    }
+}
+
+#[tokio::test]
+async fn login_over_websocket_is_only_so_deep() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[xml]\ndepth = 8").await;
+    let mut socket = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    socket.open_stream("xmpp.localhost").await;
+
+    socket.send(&format!("{}{}", "<x>".repeat(9), "</x>".repeat(9))).await;
+
+    crate::assert_stream_error(&mut socket, "policy-violation").await;
+    counted(&proxy, &reached("depth", 1)).await;
+}
+
+/// A message to Bob himself with this in it.
+fn message_of(content: &str) -> String {
+    format!(
+        "<message xmlns='jabber:client' to='bob@xmpp.localhost' type='chat' id='alike'>{content}</message>"
+    )
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use serde::Deserialize;
+
 use crate::protocol::xml::error::Error;
 use crate::protocol::xml::names;
 use crate::protocol::xml::names::Name;
@@ -12,12 +14,14 @@ use crate::protocol::xml::namespaces::Scopes;
 use crate::protocol::xml::references;
 use crate::protocol::xml::stack::Stack;
 
-/// What one element may be made of, at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one element may be made of, at most: `[xml]` of proxy.toml, for what browsers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Elements inside one another, the outermost counted; 64 unless told.
+    /// Elements inside one another, the outermost counted. 8 to 1024.
     pub depth: u16,
-    /// Attributes of one tag, and prefixes declared at one place; 64 unless told.
+    /// Attributes of one tag, and prefixes declared at one place. 8 to 1024.
     pub attributes: u16,
 }
 

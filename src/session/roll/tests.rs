@@ -16,7 +16,7 @@ fn guest() -> Visitor {
 }
 
 fn roll(per_visitor: usize, per_address: usize, sign_ins: u32) -> Arc<Roll> {
-    let settings = Settings { per_visitor: per_visitor.try_into().unwrap() };
+    let settings = Settings { per_visitor: per_visitor.try_into().unwrap(), ..Settings::default() };
     let guests = guest::Settings {
         per_address: per_address.try_into().unwrap(),
         sign_ins_per_minute: sign_ins.try_into().unwrap(),

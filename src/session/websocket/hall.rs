@@ -1,6 +1,7 @@
 //! The hall of a WebSocket: the browser's own login, answered here up to the features behind it.
 
 use std::future::poll_fn;
+use std::num::NonZeroU8;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -52,20 +53,25 @@ enum Opened {
 }
 
 impl Hall {
-    /// A browser that has said nothing but what was `incoming` with its upgrade, and may say `limit` bytes at once.
-    pub(super) fn new(browser: Browser, incoming: Vec<u8>, limit: usize) -> Self {
+    /// A browser that has said nothing but what was `incoming` with its upgrade, and may say `limit` bytes at once, in
+    /// elements within `limits`.
+    pub(super) fn new(browser: Browser, incoming: Vec<u8>, limit: usize, limits: Limits) -> Self {
         Self {
             browser,
             reader: Reader::new(limit),
             opened: Opened::Not,
             incoming,
             out: Vec::new(),
-            limits: Limits::default(),
+            limits,
         }
     }
 
-    /// Answers the browser's login (RFC 7395 §3.4, RFC 6120 §6), up to the features behind it.
-    pub(super) async fn welcome(&mut self, entry: &mut Entry) -> Result<(), End> {
+    /// Answers the browser's login (RFC 7395 §3.4, RFC 6120 §6), up to the features behind it; it may fail so often.
+    pub(super) async fn welcome(
+        &mut self,
+        entry: &mut Entry,
+        failures: NonZeroU8,
+    ) -> Result<(), End> {
         let (who, domain) = match &*entry {
             Entry::Admitted { who, domain, .. } => (who.clone(), domain.clone()),
             Entry::Denied { domain } => (Who::Nobody, domain.clone()),
@@ -75,12 +81,13 @@ impl Hall {
             }
         };
         self.open(&domain).await?;
-        let mut welcome = Welcome::new(who);
+        let mut welcome = Welcome::new(who, failures);
         framing::write_text(&welcome.features(), &mut self.out);
         loop {
             let text = self.next_message().await?;
-            let element =
-                Element::parse(&text).map_err(|error| End::BadStream(StreamError::Xml(error)))?;
+            let element = check::check(&text, &self.limits)
+                .and_then(|_| Element::parse(&text))
+                .map_err(|error| End::BadStream(StreamError::Xml(error)))?;
             match welcome.receive(&element) {
                 Reply::Success => break,
                 Reply::Failure(failure) => {
