@@ -91,7 +91,7 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub fn claim(&self, edge: &Edge, site: &Site, seen: Option<&Seen>) -> Claim {
         Claim {
-            site: site.name.clone(),
+            site: site.id.clone(),
             name: seen.map(|seen| Name::from(&seen.visitor)),
             proven: seen.is_some_and(|seen| seen.proven),
             page: self.page.clone(),
@@ -138,7 +138,7 @@ async fn let_in(
             seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller.address)?, seen)));
         // Before anybody is signed in for it: those under way count, too.
         let entrance = Entrance {
-            site: &site.name,
+            site: &site.id,
             visitor: at_home.as_ref().map(|(_, seen)| &seen.visitor),
             marks: &claim.marks,
             address: caller.address,
@@ -204,7 +204,7 @@ async fn outlive(edge: &Edge, site: &Arc<Site>, caller: &Caller<'_>, claim: &Cla
             }
         }
     };
-    edge.roll.recognise(&site.name, name.as_ref(), &claim.marks);
+    edge.roll.recognise(&site.id, name.as_ref(), &claim.marks);
 }
 
 /// Who sent the request, none where nobody is welcome without a session; while the site cannot say, it is asked again.

@@ -56,7 +56,7 @@ pub struct Roll {
 /// Who enters.
 #[derive(Clone, Copy, Debug)]
 pub struct Entrance<'a> {
-    /// The name of the site.
+    /// The identity of the site.
     pub site: &'a str,
     /// None for somebody who may not enter and is to be told so.
     pub visitor: Option<&'a Visitor>,
@@ -193,6 +193,12 @@ impl Roll {
         let theirs = of_site
             .flat_map(|(who, entries)| entries.iter().filter(move |entry| is_theirs(who, entry)));
         end(theirs)
+    }
+
+    /// Whether anybody of this site is here.
+    #[must_use]
+    pub fn has_any_of(&self, site: &str) -> bool {
+        self.lock().by_visitor.keys().any(|who| who.site == site)
     }
 
     fn try_enter(self: &Arc<Self>, entrance: Entrance<'_>) -> Result<Stay, Full> {

@@ -123,9 +123,9 @@ fn site_that_is_no_more_is_found_among_the_departed_until_it_is_back() {
             .collect();
         sites(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
     };
-    let second = hosts(&["a.test", "b.test"]).followed_by(hosts(&["b.test"]));
-    let third = second.followed_by(hosts(&["b.test", "c.test"]));
-    let fourth = third.followed_by(hosts(&["a.test"]));
+    let second = hosts(&["a.test", "b.test"]).followed_by(hosts(&["b.test"]), |_| true);
+    let third = second.followed_by(hosts(&["b.test", "c.test"]), |_| true);
+    let fourth = third.followed_by(hosts(&["a.test"]), |_| true);
 
     assert!(second.by_host("a.test").is_none());
     assert!(second.departed("A.test:443").is_some());
@@ -133,4 +133,30 @@ fn site_that_is_no_more_is_found_among_the_departed_until_it_is_back() {
     assert!(third.departed("b.test").is_none(), "it is there");
     assert!(fourth.departed("a.test").is_none(), "it is back");
     assert!(fourth.departed("b.test").is_some());
+}
+
+#[test]
+fn site_keeps_its_identity_over_a_reload_and_shares_it_with_nobody() {
+    let of = |all: &[&str]| {
+        let texts: Vec<String> = all
+            .iter()
+            .map(|hosts| GUESTS.replace("'www.example.org', 'example.org'", hosts))
+            .collect();
+        sites(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+    };
+    let id = |sites: &Sites, host: &str| sites.by_host(host).unwrap().id.clone();
+    let first = of(&["'a.test', 'b.test'", "'c.test'"]);
+
+    let turned = first.followed_by(of(&["'c.test'", "'b.test', 'a.test'"]), |_| true);
+    assert_eq!([id(&turned, "a.test"), id(&turned, "c.test")], ["a.test", "c.test"]);
+    let less = turned.followed_by(of(&["'b.test'", "'c.test'"]), |_| true);
+    assert_eq!(id(&less, "b.test"), "a.test");
+    assert_eq!(less.departed("a.test").unwrap().id, "a.test");
+    let split = less.followed_by(of(&["'a.test'", "'b.test'", "'c.test'"]), |_| true);
+    assert_eq!([id(&split, "a.test"), id(&split, "b.test")], ["a.test#2", "a.test"]);
+
+    let gone = split.followed_by(of(&["'c.test'"]), |_| true);
+    assert_eq!(gone.ever_at("b.test").count(), 1);
+    let later = gone.followed_by(of(&["'c.test'"]), |_| false);
+    assert_eq!(later.ever_at("b.test").count(), 0, "nobody is there any more");
 }

@@ -330,7 +330,7 @@ fn key(question: &Question, cookies: &[u8]) -> Key {
 /// What stands for the cookies of a site's visitor, so that a copy of our memory opens no session.
 pub(super) fn hash_of_cookies(site: &Site, cookies: &[u8]) -> Hash {
     // No host name has a zero byte, so site and cookies cannot flow into each other.
-    hash(&[site.name.as_bytes(), b"\0", cookies])
+    hash(&[site.id.as_bytes(), b"\0", cookies])
 }
 
 fn hash(parts: &[&[u8]]) -> Hash {
