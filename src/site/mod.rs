@@ -200,11 +200,17 @@ impl Site {
         host_of(authority).is_some_and(|host| self.hosts.contains(&host))
     }
 
-    /// The origin under which `host`, or else the site itself, is reached.
+    /// The origin under which `authority`, or else the site itself, is reached.
+    ///
+    /// Of several at one host that with the port; a reverse proxy may have another one, and the first is as good as any then.
     #[must_use]
-    pub fn address(&self, host: &str) -> Origin {
-        let host = host_of(host).unwrap_or_default();
-        let known = |wanted: &str| self.origins.iter().find(|origin| origin.host() == wanted);
+    pub fn address(&self, authority: &str) -> Origin {
+        let host = host_of(authority).unwrap_or_default();
+        let at_port = |origin: &&Origin| origin.is_at(&host, port_of(authority));
+        let known = |wanted: &str| {
+            let mut at_host = self.origins.iter().filter(|origin| origin.host() == wanted);
+            at_host.clone().find(at_port).or_else(|| at_host.next())
+        };
         let own = || self.hosts.iter().find_map(|host| known(host));
         known(&host)
             .filter(|_| self.hosts.contains(&host))
@@ -370,6 +376,11 @@ fn host_of(authority: &str) -> Option<String> {
         None => authority,
     };
     Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+}
+
+/// The port of an authority that names one.
+fn port_of(authority: &str) -> Option<u16> {
+    authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
 }
 
 fn is_port(text: &str) -> bool {

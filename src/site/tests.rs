@@ -92,6 +92,22 @@ fn address_is_the_allowed_origin_of_an_own_host() {
 }
 
 #[test]
+fn address_is_the_origin_with_the_port_where_a_host_has_several() {
+    let origins = "origins = ['https://example.org', 'https://example.org:8443']\n[guests]";
+    let site = site(&GUESTS.replacen("[guests]", origins, 1)).unwrap();
+
+    for (authority, origin) in [
+        ("example.org:8443", "https://example.org:8443"),
+        ("example.org", "https://example.org"),
+        ("EXAMPLE.org.:443", "https://example.org"),
+        // A reverse proxy's own.
+        ("example.org:8080", "https://example.org"),
+    ] {
+        assert_eq!(site.address(authority).to_string(), origin, "{authority}");
+    }
+}
+
+#[test]
 fn every_fault_of_a_site_is_told_at_once() {
     let faults = site(
         "hosts = ['a.example']
