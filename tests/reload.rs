@@ -184,6 +184,30 @@ async fn new_site_is_there_and_one_that_is_no_more_gets_421_but_for_its_sessions
 }
 
 #[tokio::test]
+async fn sessions_are_revoked_and_go_on_though_the_site_s_hosts_are_turned_or_gone() {
+    let prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, GUESTS, "");
+    let proxy = Proxy::with(&site).await;
+    let mut browser = Browser::new(&proxy, Some(session_cookie("bob")));
+    let mut session = browser.sign_in().await;
+    let mut socket = Socket::open(&proxy, Some(&session_cookie("alice"))).await;
+    socket.sign_in("alice@xmpp.localhost").await;
+
+    let origins = "origins = ['https://localhost']\n";
+    let turned = site.replace("['localhost']\n", &format!("['127.0.0.1', 'localhost']\n{origins}"));
+    assert!(proxy.reload(&turned).await);
+    let ping = "<iq xmlns='jabber:client' type='get' id='still'><ping xmlns='urn:xmpp:ping'/></iq>";
+    session.exchange(ping, &["still"]).await;
+    let bob = proxy.revoke(r#"{"site": "localhost", "username": "bob"}"#).await;
+    assert_eq!(bob, (200, r#"{"ended":1}"#.to_owned()));
+
+    assert!(proxy.reload(&site.replace("'localhost'", "'other.test'")).await);
+    let alice = proxy.revoke(r#"{"site": "localhost", "username": "alice"}"#).await;
+    assert_eq!(alice, (200, r#"{"ended":1}"#.to_owned()));
+    socket.receive_with("policy-violation").await;
+}
+
+#[tokio::test]
 async fn secret_of_the_tickets_is_changed_without_a_restart() {
     let prosody = Prosody::start().await;
     let right = prosody.folder().join("ticket.secret");

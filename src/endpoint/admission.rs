@@ -91,7 +91,7 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub fn claim(&self, edge: &Edge, site: &Site, seen: Option<&Seen>) -> Claim {
         Claim {
-            site: site.name.clone(),
+            site: site.id.clone(),
             name: seen.map(|seen| Name::from(&seen.visitor)),
             proven: seen.is_some_and(|seen| seen.proven),
             page: self.page.clone(),
@@ -128,38 +128,65 @@ async fn let_in(
     hold: Duration,
 ) -> Result<Admitted, NotAdmitted> {
     let end = Instant::now() + hold;
-    let seen = recognise(edge, site, caller, end).await?;
-    let claim = caller.claim(edge, site, seen.as_ref());
-    outlive(edge, site, caller, &claim).await;
-    let at_home =
-        seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller.address)?, seen)));
-    // Before anybody is signed in for it: those under way count, too.
-    let entrance = Entrance {
-        site: &site.name,
-        visitor: at_home.as_ref().map(|(_, seen)| &seen.visitor),
-        marks: &claim.marks,
-        address: caller.address,
-    };
-    let stay = edge.roll.enter(entrance).map_err(NotAdmitted::Full)?;
-    let Some(((target, who, resumable), seen)) = at_home else {
-        return Err(NotAdmitted::NotWelcome(stay));
-    };
+    let mut freshness = Freshness::NewSession;
+    loop {
+        let asked = edge.visitors.asked_since(freshness, Instant::now());
+        let seen = recognise(edge, site, caller, (freshness, end)).await?;
+        let claim = caller.claim(edge, site, seen.as_ref());
+        outlive(edge, site, caller, &claim).await;
+        let at_home =
+            seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller.address)?, seen)));
+        // Before anybody is signed in for it: those under way count, too.
+        let entrance = Entrance {
+            site: &site.id,
+            visitor: at_home.as_ref().map(|(_, seen)| &seen.visitor),
+            marks: &claim.marks,
+            address: caller.address,
+            asked,
+        };
+        let stay = edge.roll.enter(entrance).map_err(NotAdmitted::Full)?;
+        let Some(((target, who, resumable), seen)) = at_home else {
+            return Err(NotAdmitted::NotWelcome(stay));
+        };
+        let Some(stream) = sign_in(edge, site, (&target, goal), (&stay, end)).await? else {
+            freshness = Freshness::After(Instant::now());
+            continue;
+        };
+        let name =
+            target.expected.as_ref().map_or_else(|| seen.visitor.to_string(), ToString::to_string);
+        let (set_cookie, domain) = (seen.set_cookie, target.domain);
+        return Ok(Admitted { claim, set_cookie, stay, who, domain, resumable, stream, name });
+    }
+}
+
+/// Signs the visitor in upstream; nothing where he is revoked before it is done, and has to be asked about anew.
+async fn sign_in(
+    edge: &Edge,
+    site: &Site,
+    (target, goal): (&Target, &Goal),
+    (stay, end): (&Stay, Instant),
+) -> Result<Option<Box<Stream>>, NotAdmitted> {
     let left = end.saturating_duration_since(Instant::now());
-    let signed_in = edge.gate.sign_in(&target, goal, left).await;
-    let stream = signed_in.map_err(|error| {
-        // The gate has told the log, once for all of an outage.
-        debug!(
-            site = site.name,
-            domain = target.domain.as_str(),
-            error = outbound::chain(&error),
-            "a visitor could not be signed in"
-        );
-        NotAdmitted::Unavailable
-    })?;
-    let name =
-        target.expected.as_ref().map_or_else(|| seen.visitor.to_string(), ToString::to_string);
-    let (set_cookie, domain, stream) = (seen.set_cookie, target.domain, Box::new(stream));
-    Ok(Admitted { claim, set_cookie, stay, who, domain, resumable, stream, name })
+    let signed_in = tokio::select! {
+        biased;
+        () = stay.revoked().cancelled() => None,
+        signed_in = edge.gate.sign_in(target, goal, left) => Some(signed_in),
+    };
+    match signed_in {
+        Some(Ok(stream)) => Ok(Some(Box::new(stream)).filter(|_| !stay.revoked().is_cancelled())),
+        Some(Err(error)) => {
+            // The gate has told the log, once for all of an outage.
+            debug!(
+                site = site.name,
+                domain = target.domain.as_str(),
+                error = outbound::chain(&error),
+                "a visitor could not be signed in"
+            );
+            Err(NotAdmitted::Unavailable)
+        }
+        None if left.is_zero() => Err(NotAdmitted::Unavailable),
+        None => Ok(None),
+    }
 }
 
 /// Ends the sessions of whoever had this browser's cookies before, and is somebody else.
@@ -177,7 +204,7 @@ async fn outlive(edge: &Edge, site: &Arc<Site>, caller: &Caller<'_>, claim: &Cla
             }
         }
     };
-    edge.roll.recognise(&site.name, name.as_ref(), &claim.marks);
+    edge.roll.recognise(&site.id, name.as_ref(), &claim.marks);
 }
 
 /// Who sent the request, none where nobody is welcome without a session; while the site cannot say, it is asked again.
@@ -185,11 +212,11 @@ async fn recognise(
     edge: &Edge,
     site: &Arc<Site>,
     Caller { headers, address, .. }: &Caller<'_>,
-    end: Instant,
+    (freshness, end): (Freshness, Instant),
 ) -> Result<Option<Seen>, NotAdmitted> {
     let _held = edge.metrics.held();
     loop {
-        match edge.visitors.of(site, headers, *address, Freshness::NewSession).await {
+        match edge.visitors.of(site, headers, *address, freshness).await {
             Ok(seen) => return Ok(Some(seen)),
             Err(visitor::Error::NotWelcome) => return Ok(None),
             Err(visitor::Error::Unavailable) if Instant::now() + PAUSE < end => sleep(PAUSE).await,

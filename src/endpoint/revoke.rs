@@ -18,7 +18,9 @@ use crate::endpoint::Refusal;
 use crate::endpoint::whole;
 use crate::protocol::jid::Localpart;
 use crate::session::owner::Name;
+use crate::session::roll::Ended;
 use crate::session::roll::Whom;
+use crate::site::Site;
 
 /// Where a site asks.
 pub const PATH: &str = "/sessions/revoke";
@@ -70,17 +72,25 @@ pub async fn answer(edge: &Edge, request: Request<Incoming>) -> Result<Response<
 fn revoke(edge: &Edge, question: Question) -> Result<usize, Refusal> {
     let Question { site, username, session_id } = question;
     let sites = edge.sites.now();
-    let site = sites.by_host(&site).ok_or(Refusal::BadRequest("no site has this name"))?;
-    let whom = match (username, session_id) {
+    let mut sites = sites.ever_at(&site).peekable();
+    if sites.peek().is_none() {
+        return Err(Refusal::BadRequest("no site has this name"));
+    }
+    let whom = |site: &Site| match (&username, &session_id) {
         (Some(username), None) => {
-            let localpart = Localpart::of_username(&username, site.usernames);
-            localpart.map(|localpart| Whom::Named(Name::Member(localpart))).ok()
+            let localpart = Localpart::of_username(username, site.usernames);
+            Ok(localpart.map(|localpart| Whom::Named(Name::Member(localpart))).ok())
         }
-        (None, Some(session_id)) => Some(Whom::Session(session_id)),
-        (Some(_), Some(_)) | (None, None) => return Err(Refusal::BadRequest(SHAPE)),
+        (None, Some(session_id)) => Ok(Some(Whom::Session(session_id.clone()))),
+        (Some(_), Some(_)) | (None, None) => Err(Refusal::BadRequest(SHAPE)),
     };
-    // Who can have no address has no sessions.
-    let ended = whom.map(|whom| edge.roll.revoke(&site.name, &whom)).unwrap_or_default();
+    let mut ended = Ended::default();
+    for site in sites {
+        // Who can have no address has no sessions.
+        if let Some(whom) = whom(site)? {
+            ended += edge.roll.revoke(&site.id, &whom);
+        }
+    }
     for cookies in &ended.cookies {
         edge.visitors.forget_marked(cookies);
     }

@@ -89,7 +89,8 @@ impl Reload {
         }
         let count = sites.iter().count();
         let edge = self.router.edge();
-        edge.sites.replace(edge.sites.now().followed_by(sites));
+        let has_sessions = |site: &str| edge.roll.has_any_of(site);
+        edge.sites.replace(edge.sites.now().followed_by(sites, has_sessions));
         self.router.trust().replace(settings.listen.trust());
         let keys = self.started_with.that_need_a_restart(&written);
         if !keys.is_empty() {

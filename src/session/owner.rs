@@ -30,7 +30,7 @@ impl From<&Visitor> for Name {
 /// What a request shows of who sent it.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The name of the site.
+    /// The identity of the site.
     pub site: String,
     /// Who it is; none where the site knows nobody and lets no guests in.
     pub name: Option<Name>,

@@ -1,5 +1,7 @@
 //! Who is here, over both transports: how many sessions a visitor and an address may have, and how a visitor's are ended.
 
+mod revocations;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
@@ -18,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 use crate::metrics::label::Kind;
 use crate::session::owner::Name;
+use crate::session::roll::revocations::Revocations;
 use crate::share::Rates;
 use crate::share::Share;
 use crate::share::Shares;
@@ -57,12 +60,14 @@ pub struct Roll {
 /// Who enters.
 #[derive(Clone, Copy, Debug)]
 pub struct Entrance<'a> {
-    /// The name of the site.
+    /// The identity of the site.
     pub site: &'a str,
     /// None for somebody who may not enter and is to be told so.
     pub visitor: Option<&'a Visitor>,
     /// By what the browser is known again.
     pub marks: &'a Marks,
+    /// Since when at least the site has said so: who was revoked after that has a stay that is revoked from the first.
+    pub asked: tokio::time::Instant,
     /// Where the browser is.
     pub address: IpAddr,
 }
@@ -96,7 +101,7 @@ pub struct Stay {
 }
 
 /// Whose sessions are to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Whom {
     /// Everybody's who has this name.
     Named(Name),
@@ -126,6 +131,7 @@ struct Present {
     /// Who has sessions that began with these cookies; no list is empty, and few have two.
     by_cookies: HashMap<[u8; 32], Vec<Arc<Who>>>,
     next: u64,
+    revocations: Revocations,
 }
 
 #[derive(Debug)]
@@ -179,8 +185,11 @@ impl Roll {
     }
 
     /// Ends these sessions of a site; they get to know at once, and leave when they have told their browsers.
+    ///
+    /// Who is just being recognised as one of these is asked about anew.
     pub fn revoke(&self, site: &str, whom: &Whom) -> Ended {
-        let present = self.lock();
+        let mut present = self.lock();
+        present.revocations.add(site, whom, tokio::time::Instant::now());
         let is_theirs = |who: &Who, entry: &Entry| match whom {
             Whom::Named(name) => who.name == *name,
             Whom::Session(id) => entry.session_id.as_ref() == Some(id),
@@ -191,8 +200,14 @@ impl Roll {
         end(theirs)
     }
 
+    /// Whether anybody of this site is here.
+    #[must_use]
+    pub fn has_any_of(&self, site: &str) -> bool {
+        self.lock().by_visitor.keys().any(|who| who.site == site)
+    }
+
     fn try_enter(self: &Arc<Self>, entrance: Entrance<'_>) -> Result<Stay, Full> {
-        let Entrance { site, visitor, marks, address } = entrance;
+        let Entrance { site, visitor, marks, address, asked } = entrance;
         // Proven or not: a guest's cookie is to be had for the asking.
         let (kind, session_id, network) = match visitor {
             Some(Visitor::Member(member)) => (Kind::Member, member.session_id.clone(), None),
@@ -204,6 +219,11 @@ impl Roll {
         let mut present = self.lock();
         let name = visitor.map(Name::from);
         if let Some(name) = name {
+            let session = session_id.clone().map(Whom::Session);
+            let whom = [Whom::Named(name.clone())].into_iter().chain(session);
+            if kind == Kind::Member && present.revocations.any_since(asked, site, whom) {
+                stay.revoked.cancel();
+            }
             let who = Who { site: site.to_owned(), name };
             let cookies = marks.cookies;
             let revoked = stay.revoked.clone();

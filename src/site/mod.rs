@@ -32,6 +32,8 @@ use crate::site::settings::WithoutSession;
 pub struct Site {
     /// The first of its hosts, by which it is called in logs.
     pub name: String,
+    /// By what its sessions and cookies are held to it: the same over a reload, whichever of its hosts is the first then.
+    pub id: String,
     /// Its host names, in lower case and without a port; never empty.
     pub hosts: Vec<String>,
     /// The origins whose pages may speak for a visitor.
@@ -167,6 +169,7 @@ impl Site {
             (None, None) => None,
         };
         Ok(Self {
+            id: name.clone(),
             name,
             hosts,
             origins,
@@ -197,17 +200,33 @@ impl Site {
         host_of(authority).is_some_and(|host| self.hosts.contains(&host))
     }
 
-    /// The origin under which `host`, or else the site itself, is reached.
+    /// The origin under which `authority`, or else the site itself, is reached.
+    ///
+    /// Of several at one host that with the port; a reverse proxy may have another one, and the first is as good as any then.
     #[must_use]
-    pub fn address(&self, host: &str) -> Origin {
-        let host = host_of(host).unwrap_or_default();
-        let known = |wanted: &str| self.origins.iter().find(|origin| origin.host() == wanted);
+    pub fn address(&self, authority: &str) -> Origin {
+        let host = host_of(authority).unwrap_or_default();
+        let at_port = |origin: &&Origin| origin.is_at(&host, port_of(authority));
+        let known = |wanted: &str| {
+            let mut at_host = self.origins.iter().filter(|origin| origin.host() == wanted);
+            at_host.clone().find(at_port).or_else(|| at_host.next())
+        };
         let own = || self.hosts.iter().find_map(|host| known(host));
         known(&host)
             .filter(|_| self.hosts.contains(&host))
             .or_else(own)
             .cloned()
             .unwrap_or_else(|| Origin::of_host(&self.name))
+    }
+}
+
+impl Site {
+    /// This site as it is at the hosts that it had: their pages may still speak there.
+    fn as_at_hosts_of(&self, old: &Self) -> Self {
+        let own =
+            old.origins.iter().filter(|origin| old.hosts.iter().any(|host| host == origin.host()));
+        let origins = self.origins.iter().chain(own).cloned().collect();
+        Self { hosts: old.hosts.clone(), origins, ..self.clone() }
     }
 }
 
@@ -275,14 +294,62 @@ impl Sites {
         self.departed.iter().find(|site| site.is_reached_at(authority))
     }
 
-    /// `next`, with those that are no more kept for their sessions.
+    /// Every site that has this host, or had it and is kept for its sessions.
+    pub fn ever_at(&self, authority: &str) -> impl Iterator<Item = &Arc<Site>> {
+        let departed = self.departed.iter().filter(move |site| site.is_reached_at(authority));
+        self.by_host(authority).into_iter().chain(departed)
+    }
+
+    /// `next`, each with the identity of the site that it was before; those that are no more are kept while they have
+    /// sessions, as `has_sessions` says of an identity.
     #[must_use]
-    pub fn followed_by(&self, next: Self) -> Self {
-        let is_gone =
-            |site: &&Arc<Site>| site.hosts.iter().any(|host| next.by_host(host).is_none());
-        let departed = self.all.iter().chain(&self.departed).filter(is_gone);
-        let departed = departed.take(DEPARTED).cloned().collect();
+    pub fn followed_by(&self, next: Self, has_sessions: impl Fn(&str) -> bool) -> Self {
+        let next = next.identified_after(self);
+        let goes_on = |old: &Site| next.all.iter().find(|site| site.id == old.id);
+        let is_gone = |old: &Site| old.hosts.iter().any(|host| next.by_host(host).is_none());
+        let before = self.departed.iter().filter(|old| has_sessions(&old.id));
+        let before = self.all.iter().chain(before);
+        let departed = before.filter_map(|old| match goes_on(old) {
+            // Whoever is still at a host that it had is known as the site knows its visitors now.
+            Some(site) => is_gone(old).then(|| Arc::new(site.as_at_hosts_of(old))),
+            None => Some(Arc::clone(old)),
+        });
+        let departed = departed.take(DEPARTED).collect();
         Self { departed, ..next }
+    }
+
+    /// These sites, each with the identity of the one in `before` that it goes on with: that of the same first host, or else
+    /// one that shares a host. No two have one, nor has a new one that of a site with sessions.
+    fn identified_after(mut self, before: &Self) -> Self {
+        let old = || before.all.iter().chain(&before.departed);
+        let mut ids: HashMap<String, String> = HashMap::new();
+        let by_name = old().map(|old| (old, std::slice::from_ref(&old.name)));
+        let by_any_host = old().map(|old| (old, old.hosts.as_slice()));
+        for (old, hosts) in by_name.chain(by_any_host) {
+            let is_free = |site: &&Arc<Site>| !ids.contains_key(&site.name);
+            let heir = hosts.iter().filter_map(|host| self.by_host(host)).find(is_free);
+            if let Some(heir) = heir.filter(|_| !ids.values().any(|id| *id == old.id)) {
+                ids.insert(heir.name.clone(), old.id.clone());
+            }
+        }
+        for site in &self.all {
+            if !ids.contains_key(&site.name) {
+                let is_taken = |id: &String| {
+                    old().any(|old| old.id == *id) || ids.values().any(|given| given == id)
+                };
+                let numbered = (2..).map(|number: u64| format!("{}#{number}", site.name));
+                let mut wanted = std::iter::once(site.name.clone()).chain(numbered);
+                let id = wanted.find(|id| !is_taken(id)).unwrap_or_default();
+                ids.insert(site.name.clone(), id);
+            }
+        }
+        let mut made = Self::default();
+        for site in std::mem::take(&mut self.all) {
+            let id = ids.remove(&site.name).unwrap_or_else(|| site.id.clone());
+            // None is taken twice: they have been added once.
+            made.add(Site { id, ..Site::clone(&site) });
+        }
+        made
     }
 
     /// All sites, in the order of the file.
@@ -309,6 +376,11 @@ fn host_of(authority: &str) -> Option<String> {
         None => authority,
     };
     Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+}
+
+/// The port of an authority that names one.
+fn port_of(authority: &str) -> Option<u16> {
+    authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
 }
 
 fn is_port(text: &str) -> bool {

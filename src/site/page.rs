@@ -46,6 +46,12 @@ impl Origin {
         &self.host
     }
 
+    /// Whether it is reached at this host and port; without one, at the port of its scheme.
+    #[must_use]
+    pub fn is_at(&self, host: &str, port: Option<u16>) -> bool {
+        self.host == host && self.port == port.unwrap_or(self.scheme.port())
+    }
+
     /// The same place with the scheme of RFC 6455: `wss://…` for `https://…`.
     #[must_use]
     pub fn for_websocket(&self) -> String {

@@ -92,6 +92,22 @@ fn address_is_the_allowed_origin_of_an_own_host() {
 }
 
 #[test]
+fn address_is_the_origin_with_the_port_where_a_host_has_several() {
+    let origins = "origins = ['https://example.org', 'https://example.org:8443']\n[guests]";
+    let site = site(&GUESTS.replacen("[guests]", origins, 1)).unwrap();
+
+    for (authority, origin) in [
+        ("example.org:8443", "https://example.org:8443"),
+        ("example.org", "https://example.org"),
+        ("EXAMPLE.org.:443", "https://example.org"),
+        // A reverse proxy's own.
+        ("example.org:8080", "https://example.org"),
+    ] {
+        assert_eq!(site.address(authority).to_string(), origin, "{authority}");
+    }
+}
+
+#[test]
 fn every_fault_of_a_site_is_told_at_once() {
     let faults = site(
         "hosts = ['a.example']
@@ -123,9 +139,9 @@ fn site_that_is_no_more_is_found_among_the_departed_until_it_is_back() {
             .collect();
         sites(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
     };
-    let second = hosts(&["a.test", "b.test"]).followed_by(hosts(&["b.test"]));
-    let third = second.followed_by(hosts(&["b.test", "c.test"]));
-    let fourth = third.followed_by(hosts(&["a.test"]));
+    let second = hosts(&["a.test", "b.test"]).followed_by(hosts(&["b.test"]), |_| true);
+    let third = second.followed_by(hosts(&["b.test", "c.test"]), |_| true);
+    let fourth = third.followed_by(hosts(&["a.test"]), |_| true);
 
     assert!(second.by_host("a.test").is_none());
     assert!(second.departed("A.test:443").is_some());
@@ -133,4 +149,30 @@ fn site_that_is_no_more_is_found_among_the_departed_until_it_is_back() {
     assert!(third.departed("b.test").is_none(), "it is there");
     assert!(fourth.departed("a.test").is_none(), "it is back");
     assert!(fourth.departed("b.test").is_some());
+}
+
+#[test]
+fn site_keeps_its_identity_over_a_reload_and_shares_it_with_nobody() {
+    let of = |all: &[&str]| {
+        let texts: Vec<String> = all
+            .iter()
+            .map(|hosts| GUESTS.replace("'www.example.org', 'example.org'", hosts))
+            .collect();
+        sites(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+    };
+    let id = |sites: &Sites, host: &str| sites.by_host(host).unwrap().id.clone();
+    let first = of(&["'a.test', 'b.test'", "'c.test'"]);
+
+    let turned = first.followed_by(of(&["'c.test'", "'b.test', 'a.test'"]), |_| true);
+    assert_eq!([id(&turned, "a.test"), id(&turned, "c.test")], ["a.test", "c.test"]);
+    let less = turned.followed_by(of(&["'b.test'", "'c.test'"]), |_| true);
+    assert_eq!(id(&less, "b.test"), "a.test");
+    assert_eq!(less.departed("a.test").unwrap().id, "a.test");
+    let split = less.followed_by(of(&["'a.test'", "'b.test'", "'c.test'"]), |_| true);
+    assert_eq!([id(&split, "a.test"), id(&split, "b.test")], ["a.test#2", "a.test"]);
+
+    let gone = split.followed_by(of(&["'c.test'"]), |_| true);
+    assert_eq!(gone.ever_at("b.test").count(), 1);
+    let later = gone.followed_by(of(&["'c.test'"]), |_| false);
+    assert_eq!(later.ever_at("b.test").count(), 0, "nobody is there any more");
 }

@@ -172,7 +172,7 @@ impl Key {
 
 /// What is signed: a guest of one site is nobody on another.
 fn sealed(site: &Site, signed: &str) -> Vec<u8> {
-    [b"vestibule guest\0", site.name.as_bytes(), b"\0", signed.as_bytes()].concat()
+    [b"vestibule guest\0", site.id.as_bytes(), b"\0", signed.as_bytes()].concat()
 }
 
 fn seconds(time: SystemTime) -> u64 {

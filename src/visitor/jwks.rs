@@ -97,7 +97,7 @@ impl Jwks {
     ) -> Result<Arc<Keys>, Error> {
         let (known, landing) = self.known_or_flight(url, header);
         match (&known, landing, freshness) {
-            (_, Some(mut landing), Freshness::NewSession)
+            (_, Some(mut landing), Freshness::NewSession | Freshness::After(_))
             | (None, Some(mut landing), Freshness::KnownSession) => {
                 // The other end is dropped without a word only if its task panics.
                 let landed = landing.wait_for(Option::is_some).await;

@@ -138,7 +138,7 @@ impl Reading<'_> {
         // A clock before 1970 is at fault itself; every token is then of another time.
         let now = self.now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let grace = match self.freshness {
-            Freshness::NewSession => self.jwt.leeway,
+            Freshness::NewSession | Freshness::After(_) => self.jwt.leeway,
             Freshness::KnownSession => self.jwt.leeway.max(self.jwt.proof),
         };
         let end = claims.get("exp").and_then(date).ok_or(Error::Endless)?;

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::outbound::Client;
@@ -104,6 +105,8 @@ pub enum Freshness {
     NewSession,
     /// A session goes on: what was answered a while ago will do, and so will a signed cookie that ended a while ago.
     KnownSession,
+    /// A session begins of somebody who was revoked meanwhile: the site must be asked after this instant.
+    After(Instant),
 }
 
 /// The bounds of finding out who a visitor is.
@@ -172,6 +175,12 @@ impl Visitors {
             (None, WithoutSession::Guest) => self.guest(site, &cookies),
             (None, WithoutSession::Refuse) => Err(Error::NotWelcome),
         }
+    }
+
+    /// The earliest that a site can have been asked for an answer that is this fresh to who asks `now`.
+    #[must_use]
+    pub fn asked_since(&self, freshness: Freshness, now: Instant) -> Instant {
+        self.whois.asked_since(freshness, now)
     }
 
     /// Whether the request carries a cookie that says who its visitor is.

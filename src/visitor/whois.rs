@@ -134,10 +134,7 @@ impl Whois {
             return Ok(None);
         };
         let key = key(question, &cookies);
-        let oldest = match freshness {
-            Freshness::NewSession => self.settings.fresh.min(self.settings.keep),
-            Freshness::KnownSession => self.settings.keep,
-        };
+        let oldest = self.oldest(freshness, Instant::now());
         let mut landing = match self.known_or_flight(key, oldest, question, &cookies) {
             Found::Answer(answer) => return Ok(answer.member.clone()),
             Found::Flight(landing) => landing,
@@ -162,6 +159,21 @@ impl Whois {
     /// The same, by [`hash_of_cookies`].
     pub(super) fn forget_hash(&self, cookies: &Hash) {
         self.known.forget(cookies);
+    }
+
+    /// The earliest that a site can have been asked for an answer that is this fresh to who asks `now`.
+    pub(super) fn asked_since(&self, freshness: Freshness, now: Instant) -> Instant {
+        // Without an instant so long ago nobody was asked before the first there is, and `now` costs a question at most.
+        now.checked_sub(self.oldest(freshness, now)).unwrap_or(now)
+    }
+
+    fn oldest(&self, freshness: Freshness, now: Instant) -> Duration {
+        match freshness {
+            Freshness::NewSession => self.settings.fresh.min(self.settings.keep),
+            Freshness::KnownSession => self.settings.keep,
+            // Who was asked before it is older by now, if only by a little.
+            Freshness::After(instant) => now.saturating_duration_since(instant),
+        }
     }
 
     fn known_or_flight(
@@ -318,7 +330,7 @@ fn key(question: &Question, cookies: &[u8]) -> Key {
 /// What stands for the cookies of a site's visitor, so that a copy of our memory opens no session.
 pub(super) fn hash_of_cookies(site: &Site, cookies: &[u8]) -> Hash {
     // No host name has a zero byte, so site and cookies cannot flow into each other.
-    hash(&[site.name.as_bytes(), b"\0", cookies])
+    hash(&[site.id.as_bytes(), b"\0", cookies])
 }
 
 fn hash(parts: &[&[u8]]) -> Hash {

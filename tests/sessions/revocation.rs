@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::assert_stream_error;
 use crate::bob;
@@ -162,6 +164,35 @@ async fn site_is_not_asked_about_who_shows_an_unknown_sid() {
     assert_eq!(site.asked.load(Ordering::Relaxed), 0);
 }
 
+#[tokio::test]
+async fn member_who_is_revoked_while_the_site_is_asked_about_him_is_asked_about_anew() {
+    let prosody = Prosody::start().await;
+    let site = Site::start().await;
+    let proxy = site.proxy(&prosody).await;
+    site.say(&member("bob", "1"));
+    let held = site.answering.clone().lock_owned().await;
+    let browser = Browser::new(&proxy, Some(COOKIE.to_owned()));
+    let coming = tokio::spawn({
+        let browser = browser.clone();
+        async move { browser.ask("GET", "/prebind").await }
+    });
+    let asked = async {
+        while site.asked.load(Ordering::Relaxed) == 0 {
+            yield_now().await
+        }
+    };
+    timeout(PATIENCE, asked).await.unwrap();
+
+    let answer = proxy.revoke(r#"{"site": "localhost", "username": "bob"}"#).await;
+    assert_eq!(answer, (200, r#"{"ended":0}"#.to_owned()));
+    // The first question is answered with what was true when it was asked.
+    site.say(r#"{"authenticated": false}"#);
+    drop(held);
+
+    let answer = coming.await.unwrap();
+    assert!(answer.body.contains("@guest.localhost/"), "{answer:?}");
+}
+
 /// Bob over either transport, with the cookie of the scripted site.
 async fn bob_by_both(proxy: &Proxy) -> (Session, Socket) {
     let session = Browser::new(proxy, Some(COOKIE.to_owned())).prebind().await;
@@ -174,6 +205,8 @@ async fn bob_by_both(proxy: &Proxy) -> (Session, Socket) {
 struct Site {
     address: std::net::SocketAddr,
     reply: Arc<Mutex<String>>,
+    /// While this is locked, questions get no answer.
+    answering: Arc<tokio::sync::Mutex<()>>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -182,12 +215,14 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (reply, asked) = (Arc::<Mutex<String>>::default(), Arc::<AtomicUsize>::default());
-        let (replies, count) = (reply.clone(), asked.clone());
+        let answering = Arc::<tokio::sync::Mutex<()>>::default();
+        let (replies, count, may_answer) = (reply.clone(), asked.clone(), answering.clone());
         tokio::spawn(async move {
             while let Ok((mut question, _)) = listener.accept().await {
                 let _ = question.read(&mut [0; 4096]).await;
-                count.fetch_add(1, Ordering::Relaxed);
                 let reply = replies.lock().unwrap().clone();
+                count.fetch_add(1, Ordering::Relaxed);
+                let _may = may_answer.lock().await;
                 let length = reply.len();
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{reply}"
@@ -195,7 +230,7 @@ impl Site {
                 let _ = question.write_all(answer.as_bytes()).await;
             }
         });
-        Self { address, reply, asked }
+        Self { address, reply, answering, asked }
     }
 
     /// What it answers from now on; nothing of what it said before is believed.
@@ -221,3 +256,6 @@ fn member(name: &str, session: &str) -> String {
 }
 
 const COOKIE: &str = "PHPSESSID=1";
+
+/// Far more than anything ever takes, so that a loaded machine fails no test.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

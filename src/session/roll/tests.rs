@@ -37,7 +37,8 @@ fn enter_with(
 ) -> Result<Stay, Full> {
     let address = address.parse().unwrap();
     roll.recognise("a.example", visitor.map(Name::from).as_ref(), &marks);
-    roll.enter(Entrance { site: "a.example", visitor, marks: &marks, address })
+    let asked = tokio::time::Instant::now();
+    roll.enter(Entrance { site: "a.example", visitor, marks: &marks, address, asked })
 }
 
 fn cookies(hash: u8) -> Marks {
@@ -127,6 +128,26 @@ fn revoked_by_name_all_sessions_of_that_member_of_that_site_end() {
     assert!(!is_revoked(&alice));
     assert_eq!(roll.revoke("a.example", &whom).sessions, 0, "they have been told");
     assert!(!is_revoked(&enter(&roll, &bob, "192.0.2.7").unwrap()), "bob may come again");
+}
+
+#[test]
+fn who_was_asked_about_before_the_revocation_enters_only_to_leave() {
+    let roll = roll(9, 9, 9);
+    let asked = tokio::time::Instant::now();
+    for whom in [Whom::Named(Name::from(&member("bob", "1"))), Whom::Session("2".into())] {
+        assert_eq!(roll.revoke("a.example", &whom).sessions, 0);
+    }
+    let marks = Marks::default();
+    let address = "192.0.2.7".parse().unwrap();
+    let enter = |visitor: &Visitor| {
+        let visitor = Some(visitor);
+        roll.enter(Entrance { site: "a.example", visitor, marks: &marks, address, asked }).unwrap()
+    };
+
+    assert!(is_revoked(&enter(&member("bob", "3"))));
+    assert!(is_revoked(&enter(&member("alice", "2"))));
+    assert!(!is_revoked(&enter(&member("alice", "3"))));
+    assert!(!is_revoked(&enter(&guest())));
 }
 
 #[test]
