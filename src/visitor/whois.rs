@@ -134,15 +134,15 @@ impl Whois {
             return Ok(None);
         };
         let key = key(question, &cookies);
-        let oldest = match freshness {
-            Freshness::NewSession => self.settings.fresh.min(self.settings.keep),
-            Freshness::KnownSession => self.settings.keep,
-        };
-        let mut landing = match self.known_or_flight(key, oldest, question, &cookies) {
+        let mut landing = match self.known_or_flight(key, freshness, question, &cookies) {
             Found::Answer(answer) => return Ok(answer.member.clone()),
             Found::Flight(landing) => landing,
             Found::Impossible => return Err(Error::Unavailable),
         };
+        // Who has waited for this site in vain does not wait again: a session goes on meanwhile, and finds the next answer.
+        if freshness == Freshness::KnownSession && self.known.unsaid_at(&key).is_some() {
+            return Err(Error::Unavailable);
+        }
         // The other end is dropped without a word only if its task panics.
         let landed = landing.wait_for(Option::is_some).await.map_err(|_| Error::Unavailable)?;
         match &*landed {
@@ -167,10 +167,14 @@ impl Whois {
     fn known_or_flight(
         &self,
         key: Key,
-        oldest: Duration,
+        freshness: Freshness,
         question: &Question,
         cookies: &[u8],
     ) -> Found {
+        let oldest = match freshness {
+            Freshness::NewSession => self.settings.fresh.min(self.settings.keep),
+            Freshness::KnownSession => self.settings.keep,
+        };
         let mut flights = self.known.flights();
         if let Some(answer) = self.known.answer(&key, oldest) {
             return Found::Answer(answer);
@@ -181,6 +185,11 @@ impl Whois {
             && flight.landing.has_changed().is_ok()
         {
             return Found::Flight(flight.landing.clone());
+        }
+        if freshness == Freshness::KnownSession
+            && self.known.unsaid_at(&key).is_some_and(|at| at.elapsed() < PAUSE)
+        {
+            return Found::Impossible;
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.metrics.reached(Bound::Questions);
@@ -330,6 +339,9 @@ fn hash(parts: &[&[u8]]) -> Hash {
     hash.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     hash
 }
+
+/// How long a site that could not say who a visitor is is not asked again for a session of his that goes on.
+const PAUSE: Duration = Duration::from_secs(1);
 
 const QUESTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);

@@ -374,6 +374,31 @@ async fn site_that_does_not_say_is_unavailable_and_asked_again() {
 }
 
 #[tokio::test]
+async fn session_that_goes_on_waits_for_a_silent_site_once_and_hears_it_when_it_is_back() {
+    let mut cms = Cms::start().await;
+    let (whois, site) = (whois(Settings::default()), cms.site());
+    let go_on = || ask(&whois, &site, "PHPSESSID=1", Freshness::KnownSession);
+    let first = go_on();
+    cms.asked().await.say("503 Service Unavailable", "").await;
+    assert_eq!(first.await.unwrap(), Err(Error::Unavailable));
+
+    assert_eq!(go_on().await.unwrap(), Err(Error::Unavailable));
+    assert!(cms.has_not_been_asked());
+    pass(PAUSE * 2).await;
+    // This one and all after it ask, but do not wait for it.
+    assert_eq!(go_on().await.unwrap(), Err(Error::Unavailable));
+    let asked = cms.asked().await;
+    assert_eq!(go_on().await.unwrap(), Err(Error::Unavailable));
+    let begins = ask(&whois, &site, "PHPSESSID=1", Freshness::NewSession);
+    tokio::task::yield_now().await;
+    asked.say_bob().await;
+
+    assert_eq!(name(begins.await.unwrap()), "bob");
+    assert_eq!(name(go_on().await.unwrap()), "bob");
+    assert!(cms.has_not_been_asked());
+}
+
+#[tokio::test]
 async fn site_that_is_silent_is_unavailable() {
     let mut cms = Cms::start().await;
     let asking =
