@@ -60,8 +60,12 @@ impl Cms {
     }
 
     fn site(&self) -> Arc<Site> {
+        self.site_at("www.example.org")
+    }
+
+    fn site_at(&self, host: &str) -> Arc<Site> {
         let text = format!(
-            "hosts = ['www.example.org']
+            "hosts = ['{host}']
              without_session = 'refuse'
              [registered]
              domain = 'xmpp.example.org'
