@@ -139,7 +139,14 @@ async fn mailbox(
     if !edge.bosh.knows(sid) {
         return Ok(None);
     }
-    let claim = claim_of(edge, site, caller, Freshness::KnownSession).await?;
+    let claim = match claim_of(edge, site, caller, Freshness::KnownSession).await {
+        Ok(claim) => claim,
+        // A session outlives an outage of the site.
+        Err(unsaid) => {
+            let mailbox = edge.bosh.find_unsaid(sid, &caller.claim(edge, site, None));
+            return mailbox.map(Some).ok_or(unsaid);
+        }
+    };
     match edge.bosh.find(sid, &claim) {
         Found::Mailbox(mailbox) => return Ok(Some(mailbox)),
         Found::Nothing => return Ok(None),

@@ -183,6 +183,12 @@ impl Sessions {
         self.registry.find(sid, claim, Instant::now().into_std())
     }
 
+    /// The session, for who shows its owner's cookies while the site cannot say whose they are.
+    #[must_use]
+    pub fn find_unsaid(&self, sid: &str, claim: &Claim) -> Option<Mailbox> {
+        self.registry.find_unsaid(sid, claim)
+    }
+
     /// Whether `address` may be told once more that a session is not there, or not its.
     #[must_use]
     pub fn may_miss(&self, address: IpAddr) -> bool {

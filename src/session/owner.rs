@@ -121,6 +121,27 @@ impl Owner {
         }
     }
 
+    /// Whether a later request may use the session while the site cannot say who sent it; nothing is settled by it.
+    ///
+    /// It may with the very cookies that the site has last recognised the owner by: an outage of the site is no sign that it
+    /// has signed anybody out. Whom the claim names is not looked at.
+    #[must_use]
+    pub fn admits_unsaid(&self, claim: &Claim) -> bool {
+        let same_cookies = self.cookies.is_some() && self.cookies == claim.marks.cookies;
+        if self.site != claim.site || !same_cookies {
+            return false;
+        }
+        let shown = claim.marks.guest.map(Name::Guest);
+        match (self.proof, &self.name) {
+            (Proof::ByCookie, Some(Name::Member(_))) => true,
+            // The site's cookies prove no guest, ours does.
+            (Proof::ByCookie, Some(Name::Guest(_)) | None) => shown.is_some() && self.name == shown,
+            (Proof::Minted { .. } | Proof::BySid, _) => {
+                self.page == claim.page && (shown.is_none() || self.name == shown)
+            }
+        }
+    }
+
     fn refuse(&self, claim: &Claim) -> Verdict {
         let same_cookies = self.cookies.is_some() && self.cookies == claim.marks.cookies;
         let other_member = member(self.name.as_ref()) != member(claim.name.as_ref());
@@ -199,6 +220,46 @@ mod tests {
         let other_site = Claim { site: "b.example".into(), ..member("bob", 3) };
         assert_eq!(owner.admit(&other_site, now), REFUSED);
         assert_eq!(owner.admit(&member("bob", 1), now), ADMITTED);
+    }
+
+    #[test]
+    fn who_shows_the_same_cookies_keeps_the_session_while_the_site_cannot_say() {
+        let now = Instant::now();
+        let unsaid = |cookies| Claim { marks: member("bob", cookies).marks, ..nobody() };
+        let mut owner = Owner::new(member("bob", 1), now);
+
+        assert!(owner.admits_unsaid(&unsaid(1)));
+        assert!(!owner.admits_unsaid(&unsaid(2)));
+        assert!(!owner.admits_unsaid(&nobody()));
+        assert!(!owner.admits_unsaid(&Claim { site: "b.example".into(), ..unsaid(1) }));
+
+        // Those it was last recognised by, and no others.
+        assert_eq!(owner.admit(&member("bob", 2), now), ADMITTED);
+        assert!(owner.admits_unsaid(&unsaid(2)));
+        assert!(!owner.admits_unsaid(&unsaid(1)));
+        assert!(
+            !Owner::new(Claim { marks: Marks::default(), ..member("bob", 1) }, now)
+                .admits_unsaid(&nobody())
+        );
+    }
+
+    #[test]
+    fn guest_needs_his_own_cookie_too_while_the_site_cannot_say() {
+        let now = Instant::now();
+        let (guest, other) = (returning(&stranger()), returning(&stranger()));
+        let with = |guest| Marks { cookies: Some([1; 32]), guest };
+        let unsaid = |guest| Claim { marks: with(guest), ..nobody() };
+        let owner = Owner::new(Claim { marks: with(guest.marks.guest), ..guest.clone() }, now);
+
+        assert!(owner.admits_unsaid(&unsaid(guest.marks.guest)));
+        assert!(!owner.admits_unsaid(&unsaid(other.marks.guest)));
+        assert!(!owner.admits_unsaid(&unsaid(None)));
+        assert!(!owner.admits_unsaid(&guest));
+
+        let minted = Owner::new(Claim { marks: with(None), ..stranger() }, now);
+        assert!(minted.admits_unsaid(&unsaid(None)));
+        assert!(!minted.admits_unsaid(&of_page(unsaid(None), "https://b.example")));
+        assert!(!minted.admits_unsaid(&unsaid(other.marks.guest)));
     }
 
     #[test]

@@ -145,6 +145,14 @@ impl<M> Registry<M> {
         }
     }
 
+    /// The mailbox of a session for who shows its owner's cookies, while the site cannot say whose they are.
+    #[must_use]
+    pub fn find_unsaid(&self, sid: &str, claim: &Claim) -> Option<mpsc::Sender<M>> {
+        let by_sid = self.lock();
+        let entry = by_sid.get(sid)?;
+        entry.owner.admits_unsaid(claim).then(|| entry.mailbox.clone())
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub fn len(&self) -> usize {

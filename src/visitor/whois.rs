@@ -2,9 +2,12 @@
 
 mod known;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -57,9 +60,9 @@ pub struct Settings {
     pub fresh: Duration,
     /// How much of all answers is remembered.
     pub memory: ByteSize,
-    /// How many questions are under way at a time; more wait for their turn, within their `timeout`.
+    /// How many questions to one site are under way at a time; more wait for their turn, within their `timeout`.
     pub questions: NonZeroUsize,
-    /// How many questions may wait or be under way; beyond, visitors are told to come back.
+    /// How many questions to one site may wait or be under way; beyond, visitors are told to come back.
     pub waiting: NonZeroUsize,
 }
 
@@ -100,21 +103,43 @@ pub struct Whois {
     client: Client,
     settings: Settings,
     known: Arc<Known>,
+    /// By the name of the site: one that hangs takes nobody else's places.
+    rooms: Mutex<HashMap<String, Room>>,
+    metrics: Arc<Metrics>,
+}
+
+/// How many may ask one site.
+#[derive(Debug, Clone)]
+struct Room {
     /// Those who wait or ask: a question keeps its place to its end, whether or not anybody still waits for it.
     places: Arc<Semaphore>,
     /// Those who ask.
     turns: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
+}
+
+/// A place of a question, and where it waits for its turn.
+struct Queued {
+    place: OwnedSemaphorePermit,
+    turns: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new(settings: &Settings) -> Self {
+        let semaphore =
+            |bound: NonZeroUsize| Arc::new(Semaphore::new(bound.get().min(Semaphore::MAX_PERMITS)));
+        Self { places: semaphore(settings.waiting), turns: semaphore(settings.questions) }
+    }
+
+    fn is_empty(&self) -> bool {
+        Arc::strong_count(&self.places) == 1 && Arc::strong_count(&self.turns) == 1
+    }
 }
 
 impl Whois {
     pub(super) fn new(settings: Settings, client: Client, metrics: Arc<Metrics>) -> Self {
-        let semaphore =
-            |bound: NonZeroUsize| Arc::new(Semaphore::new(bound.get().min(Semaphore::MAX_PERMITS)));
         Self {
             known: Arc::new(Known::new(settings.memory, settings.keep)),
-            places: semaphore(settings.waiting),
-            turns: semaphore(settings.questions),
+            rooms: Mutex::default(),
             metrics,
             client,
             settings,
@@ -134,12 +159,15 @@ impl Whois {
             return Ok(None);
         };
         let key = key(question, &cookies);
-        let oldest = self.oldest(freshness, Instant::now());
-        let mut landing = match self.known_or_flight(key, oldest, question, &cookies) {
+        let mut landing = match self.known_or_flight(key, freshness, question, &cookies) {
             Found::Answer(answer) => return Ok(answer.member.clone()),
             Found::Flight(landing) => landing,
             Found::Impossible => return Err(Error::Unavailable),
         };
+        // Who has waited for this site in vain does not wait again: a session goes on meanwhile, and finds the next answer.
+        if freshness == Freshness::KnownSession && self.known.unsaid_at(&key).is_some() {
+            return Err(Error::Unavailable);
+        }
         // The other end is dropped without a word only if its task panics.
         let landed = landing.wait_for(Option::is_some).await.map_err(|_| Error::Unavailable)?;
         match &*landed {
@@ -179,10 +207,11 @@ impl Whois {
     fn known_or_flight(
         &self,
         key: Key,
-        oldest: Duration,
+        freshness: Freshness,
         question: &Question,
         cookies: &[u8],
     ) -> Found {
+        let oldest = self.oldest(freshness, Instant::now());
         let mut flights = self.known.flights();
         if let Some(answer) = self.known.answer(&key, oldest) {
             return Found::Answer(answer);
@@ -194,16 +223,36 @@ impl Whois {
         {
             return Found::Flight(flight.landing.clone());
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        if freshness == Freshness::KnownSession
+            && self.known.unsaid_at(&key).is_some_and(|at| at.elapsed() < PAUSE)
+        {
+            return Found::Impossible;
+        }
+        let Some(queued) = self.queue(&question.site.name) else {
             self.metrics.reached(Bound::Questions);
-            tracing::warn!(site = question.site.name, "too many questions to sites are under way");
+            tracing::warn!(
+                site = question.site.name,
+                "too many questions to the site are under way"
+            );
             return Found::Impossible;
         };
         let Some(request) = request(question, cookies) else { return Found::Impossible };
-        let flight = self.take_off(key, request, Arc::clone(question.site), place);
+        let flight = self.take_off(key, request, Arc::clone(question.site), queued);
         let landing = flight.landing.clone();
         flights.insert(&key, flight);
         Found::Flight(landing)
+    }
+
+    /// A place among those who ask this site.
+    fn queue(&self, site: &str) -> Option<Queued> {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rooms.contains_key(site) {
+            // A site that the configuration has no more leaves nothing behind.
+            rooms.retain(|_, room| !room.is_empty());
+        }
+        let room = rooms.entry(site.to_owned()).or_insert_with(|| Room::new(&self.settings));
+        let place = Arc::clone(&room.places).try_acquire_owned().ok()?;
+        Some(Queued { place, turns: Arc::clone(&room.turns) })
     }
 
     /// A task of its own lets a question outlive who asked first; its timeout ends it.
@@ -212,10 +261,9 @@ impl Whois {
         key: Key,
         request: Request<outbound::Body>,
         site: Arc<Site>,
-        place: OwnedSemaphorePermit,
+        Queued { place, turns }: Queued,
     ) -> Flight {
-        let (client, known, turns) =
-            (self.client.clone(), Arc::clone(&self.known), Arc::clone(&self.turns));
+        let (client, known) = (self.client.clone(), Arc::clone(&self.known));
         let settings = self.settings.clone();
         let asked = Instant::now();
         let (landed, landing) = watch::channel(None);
@@ -342,6 +390,9 @@ fn hash(parts: &[&[u8]]) -> Hash {
     hash.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     hash
 }
+
+/// How long a site that could not say who a visitor is is not asked again for a session of his that goes on.
+const PAUSE: Duration = Duration::from_secs(1);
 
 const QUESTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);

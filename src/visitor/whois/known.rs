@@ -52,6 +52,8 @@ pub(super) struct Known {
     answers: Cache<Hash, Arc<Answers>>,
     /// Under one lock with changes of `answers`: what is forgotten can so not come back from a flight.
     flights: Mutex<Flights>,
+    /// Of whom the site could not say last who they are, and when that was.
+    unsaid: Cache<(Hash, Hash), Instant>,
 }
 
 /// The last answers about one set of cookies, the latest at the end.
@@ -99,7 +101,8 @@ impl Known {
             .max_capacity(memory.as_u64())
             .time_to_live(keep)
             .build();
-        Self { answers, flights: Mutex::default() }
+        let unsaid = Cache::builder().max_capacity(UNSAID).time_to_live(keep).build();
+        Self { answers, flights: Mutex::default(), unsaid }
     }
 
     pub(super) fn flights(&self) -> MutexGuard<'_, Flights> {
@@ -122,10 +125,15 @@ impl Known {
         answer: Result<Arc<Answer>, Error>,
     ) {
         let mut flights = self.flights();
-        if flights.remove(key, landed)
-            && let Ok(answer) = &answer
-        {
-            self.remember(key, answer);
+        if flights.remove(key, landed) {
+            let visitor = (key.cookies, key.browser);
+            match &answer {
+                Ok(answer) => {
+                    self.unsaid.invalidate(&visitor);
+                    self.remember(key, answer);
+                }
+                Err(_) => self.unsaid.insert(visitor, Instant::now()),
+            }
         }
         drop(flights);
         landed.send_replace(Some(answer));
@@ -136,6 +144,11 @@ impl Known {
         let mut flights = self.flights();
         flights.0.remove(cookies);
         self.answers.invalidate(cookies);
+    }
+
+    /// When the site last could not say who this is, if it has not said so since.
+    pub(super) fn unsaid_at(&self, key: &Key) -> Option<Instant> {
+        self.unsaid.get(&(key.cookies, key.browser))
     }
 
     fn remember(&self, key: &Key, answer: &Arc<Answer>) {
@@ -152,6 +165,9 @@ impl Known {
 
 /// So many browsers with the same cookies are remembered: one visitor has one, at a new address now and then.
 const BROWSERS: usize = 8;
+
+/// Of so many visitors it is remembered that their site could not say who they are; of others it is asked again at once.
+const UNSAID: u64 = 16 * 1024;
 
 /// What an answer takes besides its text: keys, instants, allocations.
 const ENTRY: usize = 256;

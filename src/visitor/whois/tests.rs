@@ -60,8 +60,12 @@ impl Cms {
     }
 
     fn site(&self) -> Arc<Site> {
+        self.site_at("www.example.org")
+    }
+
+    fn site_at(&self, host: &str) -> Arc<Site> {
         let text = format!(
-            "hosts = ['www.example.org']
+            "hosts = ['{host}']
              without_session = 'refuse'
              [registered]
              domain = 'xmpp.example.org'
@@ -371,6 +375,31 @@ async fn site_that_does_not_say_is_unavailable_and_asked_again() {
         cms.asked().await.say(status, body).await;
         assert_eq!(asking.await.unwrap(), Err(Error::Unavailable), "{status} {body}");
     }
+}
+
+#[tokio::test]
+async fn session_that_goes_on_waits_for_a_silent_site_once_and_hears_it_when_it_is_back() {
+    let mut cms = Cms::start().await;
+    let (whois, site) = (whois(Settings::default()), cms.site());
+    let go_on = || ask(&whois, &site, "PHPSESSID=1", Freshness::KnownSession);
+    let first = go_on();
+    cms.asked().await.say("503 Service Unavailable", "").await;
+    assert_eq!(first.await.unwrap(), Err(Error::Unavailable));
+
+    assert_eq!(go_on().await.unwrap(), Err(Error::Unavailable));
+    assert!(cms.has_not_been_asked());
+    pass(PAUSE * 2).await;
+    // This one and all after it ask, but do not wait for it.
+    assert_eq!(go_on().await.unwrap(), Err(Error::Unavailable));
+    let asked = cms.asked().await;
+    assert_eq!(go_on().await.unwrap(), Err(Error::Unavailable));
+    let begins = ask(&whois, &site, "PHPSESSID=1", Freshness::NewSession);
+    tokio::task::yield_now().await;
+    asked.say_bob().await;
+
+    assert_eq!(name(begins.await.unwrap()), "bob");
+    assert_eq!(name(go_on().await.unwrap()), "bob");
+    assert!(cms.has_not_been_asked());
 }
 
 #[tokio::test]

@@ -115,3 +115,19 @@ async fn forgotten_question_keeps_its_place_until_it_ends() {
     cms.asked().await.say("200 OK", NOBODY).await;
     assert!(next.await.unwrap().unwrap().is_none());
 }
+
+#[tokio::test]
+async fn site_that_hangs_with_all_its_questions_keeps_no_other_site_waiting() {
+    let (mut hanging, mut other) = (Cms::start().await, Cms::start().await);
+    let one = NonZeroUsize::MIN;
+    let whois = whois(Settings { questions: one, waiting: one, ..Settings::default() });
+    let stuck = ask(&whois, &hanging.site_at("a.example"), "PHPSESSID=1", Freshness::NewSession);
+    let silent = hanging.asked().await;
+
+    let bob = ask(&whois, &other.site_at("b.example"), "PHPSESSID=1", Freshness::NewSession);
+
+    other.asked().await.say_bob().await;
+    assert_eq!(name(bob.await.unwrap()), "bob");
+    assert!(!stuck.is_finished());
+    drop(silent);
+}
