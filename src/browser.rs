@@ -1,7 +1,8 @@
-//! The browser's end of a connection: TLS, or plain behind a reverse proxy; a browser that takes no byte for too long is gone.
+//! The browser's end of a connection: TLS, or plain behind a reverse proxy; a browser that takes too little for too long is gone.
+
+pub mod pace;
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -17,9 +18,8 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Sleep;
-use tokio::time::sleep;
 
+use crate::browser::pace::Pace;
 use crate::metrics::Metrics;
 use crate::metrics::Present;
 use crate::metrics::bound::Bound;
@@ -30,8 +30,18 @@ use crate::tls;
 pub struct Browser {
     line: Line,
     patience: Arc<Patience>,
-    /// Runs while the browser takes nothing; in a box, because it is large and seldom there.
-    stalled: Option<Pin<Box<Sleep>>>,
+    rule: Rule,
+    /// There while the browser is behind; in a box, because it is large and seldom there.
+    behind: Option<Box<Pace>>,
+}
+
+/// What is asked of a browser that does not take what it is sent as fast as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// So many bytes on the whole.
+    Floor,
+    /// Some byte now and then.
+    AnyByte,
 }
 
 /// What carries the bytes.
@@ -45,7 +55,7 @@ pub enum Line {
     Unix(UnixStream),
 }
 
-/// How long a browser may take no byte of what it is sent.
+/// How long a browser may take no byte of what it is sent, or too little for longer.
 #[derive(Debug)]
 pub struct Patience {
     stall: Duration,
@@ -91,24 +101,35 @@ impl Browser {
     /// A browser at the other end of `line`.
     #[must_use]
     pub fn new(line: Line, patience: Arc<Patience>) -> Self {
-        Self { line, patience, stalled: None }
+        Self { line, patience, rule: Rule::Floor, behind: None }
     }
 
-    /// Passes `tried` on; an error instead, if the browser has taken nothing for too long.
+    /// The same browser in an established session: any byte will do now, for a phone with a bad line is slow but steady, and
+    /// one more login with all its rooms would be slower. Who has a session is bounded in number.
+    #[must_use]
+    pub fn in_session(self) -> Self {
+        Self { rule: Rule::AnyByte, behind: None, ..self }
+    }
+
+    /// Passes `tried` on, which has moved so many bytes; an error instead, if the browser has taken too little for too long.
     fn poll_progress<T>(
         &mut self,
         tried: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if tried.is_ready() {
-            self.stalled = None;
+        if let Poll::Ready(outcome) = &tried {
+            if let Some(pace) = &mut self.behind {
+                pace.moved(outcome.as_ref().map_or(0, bytes));
+            }
+            self.behind.take_if(|pace| self.rule == Rule::AnyByte || pace.is_fresh());
             return tried;
         }
         let stall = self.patience.stall;
-        let clock = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-        ready!(clock.as_mut().poll(cx));
+        let pace = self.behind.get_or_insert_with(|| Box::new(Pace::new(stall)));
+        ready!(pace.poll_over(cx));
         // Who asks again is told again, but it is one browser.
-        self.stalled = None;
+        self.behind = None;
         self.patience.metrics.reached(Bound::WriteTime);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -140,7 +161,7 @@ impl AsyncWrite for Browser {
             Line::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Line::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         };
-        this.poll_progress(tried, cx)
+        this.poll_progress(tried, |&sent| sent, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -150,7 +171,7 @@ impl AsyncWrite for Browser {
             Line::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Line::Unix(stream) => Pin::new(stream).poll_flush(cx),
         };
-        this.poll_progress(tried, cx)
+        this.poll_progress(tried, |()| 0, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -160,7 +181,7 @@ impl AsyncWrite for Browser {
             Line::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Line::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         };
-        this.poll_progress(tried, cx)
+        this.poll_progress(tried, |()| 0, cx)
     }
 }
 
@@ -177,11 +198,13 @@ mod tests {
 
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
+    use tokio::time::Instant;
     use tokio::time::advance;
 
     use super::*;
 
     const STALL: Duration = Duration::from_secs(30);
+    const HOUR: Duration = Duration::from_secs(3600);
 
     /// A browser whose other end does nothing, and that end.
     async fn connected() -> (Browser, TcpStream, Arc<Metrics>) {
@@ -194,11 +217,14 @@ mod tests {
     }
 
     /// One attempt to write that is refused, or not.
-    async fn tried(browser: &mut Browser, outcome: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+    async fn tried(
+        browser: &mut Browser,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         let mut outcome = Some(outcome);
         poll_fn(|cx| {
             let outcome = outcome.take().unwrap_or(Poll::Pending);
-            Poll::Ready(browser.poll_progress(outcome, cx))
+            Poll::Ready(browser.poll_progress(outcome, |&sent| sent, cx))
         })
         .await
     }
@@ -217,19 +243,46 @@ mod tests {
         assert!(metrics.text().contains("{bound=\"write_time\"} 1"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn browser_that_takes_a_little_now_and_then_stays() {
-        let (mut browser, _other, metrics) = connected().await;
-
-        for _ in 0..3 {
-            assert!(tried(&mut browser, Poll::Pending).await.is_pending());
-            advance(STALL / 2).await;
-            assert!(tried(&mut browser, Poll::Ready(Ok(()))).await.is_ready());
+    /// How long a browser lives, of an hour at most, that takes so many bytes every so many seconds.
+    async fn lives(browser: &mut Browser, bytes: usize, every: u64) -> Duration {
+        let began = Instant::now();
+        while began.elapsed() < HOUR {
+            assert!(tried(browser, Poll::Pending).await.is_pending());
+            for _ in 0..every {
+                advance(Duration::from_secs(1)).await;
+                if tried(browser, Poll::Pending).await.is_ready() {
+                    return began.elapsed();
+                }
+            }
+            assert!(tried(browser, Poll::Ready(Ok(bytes))).await.is_ready());
         }
-        assert!(tried(&mut browser, Poll::Pending).await.is_pending());
-        advance(STALL).await;
+        began.elapsed()
+    }
 
-        assert!(matches!(tried(&mut browser, Poll::Pending).await, Poll::Ready(Err(_))));
+    #[tokio::test(start_paused = true)]
+    async fn browser_may_pause_and_be_slow_but_not_both_for_long() {
+        for (bytes, every, expected) in
+            [(16 * 1024, 29, true), (513, 1, true), (4096, 10, false), (1, 1, false)]
+        {
+            let (mut browser, _other, metrics) = connected().await;
+
+            let lived = lives(&mut browser, bytes, every).await;
+
+            assert_eq!(lived >= HOUR, expected, "{bytes} in {every} s: {lived:?}");
+            let count = u8::from(!expected);
+            assert!(metrics.text().contains(&format!("{{bound=\"write_time\"}} {count}")));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn browser_in_a_session_that_takes_any_byte_now_and_then_stays() {
+        let (browser, _other, metrics) = connected().await;
+        let mut browser = browser.in_session();
+
+        let slow = lives(&mut browser, 1, 29).await;
+        let silent = lives(&mut browser, 1, 31).await;
+
+        assert!(slow >= HOUR && silent < 2 * STALL, "{slow:?}, {silent:?}");
         assert!(metrics.text().contains("{bound=\"write_time\"} 1"));
     }
 }

@@ -112,7 +112,7 @@ async fn arrive(
 fn taken_from_http(upgraded: Upgraded) -> Option<(Browser, Bytes)> {
     // The listeners serve nothing but browsers.
     let parts = upgraded.downcast::<TokioIo<Browser>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    Some((parts.io.into_inner().in_session(), parts.read_buf))
 }
 
 /// Checks the opening handshake (RFC 6455 §4.2.1, RFC 7395 §3.1); the value of `Sec-WebSocket-Accept`.

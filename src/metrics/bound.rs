@@ -17,7 +17,7 @@ pub enum Bound {
     HeaderTime,
     /// How long the body of a request may take.
     BodyTime,
-    /// How long a browser may take no byte of its answer.
+    /// How long a browser may take no byte of its answer, or too few.
     WriteTime,
     /// Header fields of a request, in count or bytes.
     Header,
@@ -25,7 +25,8 @@ pub enum Bound {
     Cookies,
     /// Bytes of a request's body.
     Body,
-    /// HTTP/2 streams of one connection, or resets of them.
+    /// Resets of HTTP/2 streams on one connection, and floods of other frames; streams beyond their number are refused
+    /// below all that counts.
     Streams,
     /// Sign-ins under way at one server; another waits for its turn.
     SignIns,

@@ -41,7 +41,8 @@ pub struct Settings {
     pub header_fields: NonZeroUsize,
     /// The header of one request; a larger one gets a 431.
     pub header_bytes: ByteSize,
-    /// How long a browser may take no byte of its answer, or send none of a body that goes to the site.
+    /// How long a browser may take no byte of its answer, or send none of a body that goes to the site; less than 512 bytes
+    /// a second is as good as none. In a session over WebSocket any byte will do.
     #[serde(with = "humantime_serde")]
     pub stall: Duration,
     /// Requests under way at once on one HTTP/2 connection.
@@ -67,7 +68,7 @@ impl Default for Settings {
             stall: Duration::from_secs(30),
             streams: 100,
             resets: 20,
-            idle: Duration::from_secs(120),
+            idle: Duration::from_secs(30),
         }
     }
 }
@@ -199,6 +200,16 @@ mod tests {
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn no_default_lets_a_slow_browser_stay_for_longer_than_half_a_minute() {
+        let Settings { handshake, header, stall, idle, .. } = Settings::default();
+        let body_time = crate::protocol::bosh::settings::Settings::default().body_time;
+
+        for time in [handshake, header, stall, idle, body_time] {
+            assert!(time <= Duration::from_secs(30), "{time:?}");
+        }
     }
 
     #[tokio::test]

@@ -6,10 +6,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 use std::time::Duration;
 
 use hyper::body;
@@ -18,9 +20,9 @@ use hyper::body::Frame;
 use hyper::body::SizeHint;
 use hyper::rt::Executor;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio::time::sleep;
 
+use crate::browser::pace::Pace;
 use crate::endpoint::Body;
 use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
@@ -109,48 +111,38 @@ enum End {
     Stalled,
 }
 
-/// Carries `request` to the end of its answer, but does not wait longer than `stall` for the browser to make room for more.
+/// Carries `request` to the end of its answer, but does not wait too long for the browser to make room for more.
 ///
-/// The window of a stream is the browser's to open (RFC 9113 §5.2): one that is never opened shows at no socket.
+/// The window of a stream is the browser's to open (RFC 9113 §5.2): one that is never opened, or by a byte now and then,
+/// shows at no socket.
 async fn read_in_time(request: impl Future<Output = ()>, stall: Duration) -> End {
     let turn = Arc::new(Turn::default());
     let mut request = pin!(TURN.scope(turn.clone(), request));
-    let mut clock = pin!(sleep(stall));
-    let mut seen = OURS;
+    let mut pace = Pace::new(stall);
     poll_fn(|cx| {
         if request.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Answered);
         }
-        let now = turn.0.load(Ordering::Relaxed);
-        if now == OURS {
+        let is_the_browsers = turn.is_the_browsers.load(Ordering::Relaxed);
+        let bytes = turn.taken.swap(0, Ordering::Relaxed);
+        if bytes > 0 || !is_the_browsers {
+            pace.moved(bytes);
+        }
+        if !is_the_browsers {
             return Poll::Pending;
         }
-        if now != seen {
-            seen = now;
-            clock.as_mut().reset(Instant::now() + stall);
-        }
-        clock.as_mut().poll(cx).map(|()| End::Stalled)
+        pace.poll_over(cx).map(|()| End::Stalled)
     })
     .await
 }
 
-/// Whose turn it is while an answer goes out: [`OURS`], or the browser's for the nth time.
+/// Whose turn it is while an answer goes out: at first ours.
 #[derive(Debug, Default)]
-struct Turn(AtomicU32);
-
-impl Turn {
-    fn is_ours(&self) {
-        self.0.store(OURS, Ordering::Relaxed);
-    }
-
-    /// As the nth of all, so that one who has made room is told from one who has not.
-    fn is_the_browsers(&self, nth: &mut u32) {
-        *nth = nth.checked_add(1).unwrap_or(1);
-        self.0.store(*nth, Ordering::Relaxed);
-    }
+struct Turn {
+    is_the_browsers: AtomicBool,
+    /// Bytes for which there was room since somebody last asked.
+    taken: AtomicUsize,
 }
-
-const OURS: u32 = 0;
 
 tokio::task_local! {
     static TURN: Arc<Turn>;
@@ -160,18 +152,36 @@ tokio::task_local! {
 pub(super) struct Answer {
     body: Body,
     turn: Option<Arc<Turn>>,
-    nth: u32,
+    /// What is left of a frame that is larger than a piece.
+    rest: Bytes,
 }
 
 impl Answer {
     /// To be called where the request runs.
     pub(super) fn new(body: Body) -> Self {
         let turn = TURN.try_with(Arc::clone).ok();
-        let mut nth = 0;
         if let Some(turn) = &turn {
-            turn.is_the_browsers(&mut nth);
+            turn.is_the_browsers.store(true, Ordering::Relaxed);
         }
-        Self { body, turn, nth }
+        Self { body, turn, rest: Bytes::new() }
+    }
+
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, <Body as body::Body>::Error>>> {
+        if self.rest.is_empty() {
+            let body = Pin::new(&mut self.body);
+            let Some(frame) = ready!(body::Body::poll_frame(body, cx)?) else {
+                return Poll::Ready(None);
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -184,20 +194,30 @@ impl body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        match &this.turn {
-            Some(turn) if frame.is_ready() => turn.is_the_browsers(&mut this.nth),
-            Some(turn) => turn.is_ours(),
-            None => {}
+        let frame = this.poll_piece(cx);
+        if let Some(turn) = &this.turn {
+            turn.is_the_browsers.store(frame.is_ready(), Ordering::Relaxed);
+            if let Poll::Ready(Some(Ok(frame))) = &frame {
+                turn.taken.fetch_add(frame.data_ref().map_or(0, Bytes::len), Ordering::Relaxed);
+            }
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower().saturating_add(rest));
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint
     }
 }
+
+/// What an answer is cut into, in bytes: at the floor a browser has read it just before it is given up.
+const PIECE: usize = 15 * 1024;

@@ -1,7 +1,6 @@
 //! The body of a request on its way to the site: a browser that sends nothing of it for too long is given up.
 
 use std::error::Error as StdError;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -13,10 +12,8 @@ use hyper::body;
 use hyper::body::Bytes;
 use hyper::body::Frame;
 use hyper::body::SizeHint;
-use tokio::time::Instant;
-use tokio::time::Sleep;
-use tokio::time::sleep;
 
+use crate::browser::pace::Pace;
 use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 
@@ -27,11 +24,8 @@ use crate::metrics::bound::Bound;
 pub(super) struct Upload<B> {
     body: B,
     stall: Duration,
-    /// How much of that is left: a browser that trickles uses it up.
-    left: Duration,
+    pace: Pace,
     metrics: Arc<Metrics>,
-    /// Since when the browser is waited for, and until when.
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 /// The browser sends nothing more, though it has not said all.
@@ -42,14 +36,7 @@ struct Stalled(Duration);
 impl<B> Upload<B> {
     /// Ends with an error where nothing comes for `stall`, or too little for longer.
     pub(super) fn new(body: B, stall: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { body, stall, left: stall, metrics, waiting: None }
-    }
-
-    fn came(&mut self, bytes: usize) {
-        let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let earned = Duration::from_secs(1).saturating_mul(bytes) / SLOWEST;
-        self.left = self.left.saturating_sub(waited).saturating_add(earned).min(self.stall);
+        Self { body, stall, pace: Pace::new(stall), metrics }
     }
 }
 
@@ -68,13 +55,10 @@ where
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-            this.came(data.map_or(0, Bytes::len));
+            this.pace.moved(data.map_or(0, Bytes::len));
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let left = this.left;
-        let (_, end) = this.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
-        ready!(end.as_mut().poll(cx));
-        this.waiting = None;
+        ready!(this.pace.poll_over(cx));
         this.metrics.reached(Bound::BodyTime);
         Poll::Ready(Some(Err(Stalled(this.stall).into())))
     }
@@ -88,16 +72,16 @@ where
     }
 }
 
-/// Bytes a second that a browser must bring on the whole: no line is too slow for them (Apache's `mod_reqtimeout` has 500).
-const SLOWEST: u32 = 512;
-
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
     use std::future::poll_fn;
 
     use http_body_util::BodyExt;
     use tokio::sync::mpsc;
+    use tokio::time::Instant;
     use tokio::time::advance;
+    use tokio::time::sleep;
 
     use super::*;
 

@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpSocket;
@@ -28,8 +30,9 @@ pub(super) async fn pair() -> (TcpStream, TcpStream) {
     (one.unwrap(), other.unwrap().0)
 }
 
-/// A relay whose browser does not read, while its server writes without end, and reads what comes.
-async fn flooded() -> (TcpStream, OwnedReadHalf, JoinHandle<()>) {
+/// A relay whose browser does not read, while its server writes without end, and reads what comes; the last counts what was
+/// taken of the flood.
+async fn flooded() -> (TcpStream, OwnedReadHalf, JoinHandle<()>, Arc<AtomicUsize>) {
     let (browser, ours) = pair().await;
     let (server, upstream) = pair().await;
     let mut splitter = Splitter::new(1_000_000);
@@ -44,9 +47,14 @@ async fn flooded() -> (TcpStream, OwnedReadHalf, JoinHandle<()>) {
     let (reads, mut writes) = server.into_split();
     // Small ones, because each grows most when it is framed.
     let stanzas = "<a/>".repeat(4096);
-    let flood =
-        tokio::spawn(async move { while writes.write_all(stanzas.as_bytes()).await.is_ok() {} });
-    (browser, reads, flood)
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = taken.clone();
+    let flood = tokio::spawn(async move {
+        while let Ok(length) = writes.write(stanzas.as_bytes()).await {
+            counted.fetch_add(length, Ordering::Relaxed);
+        }
+    });
+    (browser, reads, flood, taken)
 }
 
 /// A browser's text frame, with a mask of zeros.
@@ -68,14 +76,18 @@ async fn heard_again_and_again(browser: &mut TcpStream, server: &mut OwnedReadHa
 
 #[tokio::test]
 async fn a_browser_that_does_not_read_is_heard_all_the_same() {
-    let (mut browser, mut server, _flood) = flooded().await;
+    let (mut browser, mut server, _flood, taken) = flooded().await;
 
     heard_again_and_again(&mut browser, &mut server).await;
+    let before = taken.load(Ordering::Relaxed);
+    heard_again_and_again(&mut browser, &mut server).await;
+
+    assert_eq!(taken.load(Ordering::Relaxed), before, "the server is read no further");
 }
 
 #[tokio::test]
 async fn only_the_last_of_many_pings_waits_for_its_answer() {
-    let (mut browser, mut server, flood) = flooded().await;
+    let (mut browser, mut server, flood, _) = flooded().await;
     heard_again_and_again(&mut browser, &mut server).await;
 
     for beat in 0..=99_u8 {
