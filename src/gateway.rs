@@ -242,7 +242,7 @@ fn monitoring(http: &bounds::Settings) -> bounds::Settings {
     let (header, handshake) = (http.header.min(ASKING), http.handshake.min(ASKING));
     let (connections, connections_per_address) = (MONITORING, MONITORING_PER_ADDRESS);
     let http = http.clone();
-    bounds::Settings { connections, connections_per_address, header, handshake, ..http }
+    bounds::Settings { connections, connections_per_address, handshake, header, ..http }
 }
 
 /// How long everybody has to leave.
