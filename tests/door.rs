@@ -364,6 +364,34 @@ async fn upload_that_stops_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn bosh_beyond_what_may_be_arriving_is_told_to_come_back() {
+    let proxy = door("", "[bosh]\nbodies = '16 KiB'", None).await;
+    let post = |body: &str| {
+        let begin = "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nOrigin: https://localhost\r\n";
+        format!("{begin}Content-Length: 4\r\nConnection: close\r\n\r\n{body}")
+    };
+    // Who has promised a body and sent none holds nothing.
+    let mut promising = open(&proxy, "http/1.1").await;
+    promising.write_all(post("").as_bytes()).await.unwrap();
+
+    let mut slow = open(&proxy, "http/1.1").await;
+    slow.write_all(post("som").as_bytes()).await.unwrap();
+    let refused = loop {
+        // The proxy may meet this one first.
+        let answer = posted(&proxy, &post("some")).await;
+        if answer.starts_with("HTTP/1.1 503") {
+            break answer;
+        }
+    };
+    reached(&proxy, "body", 1).await;
+    drop(slow);
+
+    assert!(refused.contains("retry-after: 3"), "{refused}");
+    // It is gone when the proxy has seen it.
+    while !posted(&proxy, &post("some")).await.starts_with("HTTP/1.1 200") {}
+}
+
+#[tokio::test]
 async fn out_of_open_files_the_log_names_the_figure_and_browsers_wait() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("proxy.toml"), OUT_OF_FILES).unwrap();
@@ -398,6 +426,13 @@ async fn balanced(
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let tcp = connect(proxy, header).await;
     shake_hands(proxy, tcp, "http/1.1").await
+}
+
+/// The head of the answer to this request.
+async fn posted(proxy: &Proxy, request: &str) -> String {
+    let mut browser = open(proxy, "http/1.1").await;
+    browser.write_all(request.as_bytes()).await.unwrap();
+    head(&mut browser).await
 }
 
 /// How a handshake begins.
