@@ -237,11 +237,37 @@ async fn listeners(
 }
 
 /// The bounds of the internal listener: places of its own, so that it answers when those of browsers are taken.
+///
+/// No address can take them all, and nobody keeps one who asks nothing: a site must come through to end sessions.
 fn monitoring(http: &bounds::Settings) -> bounds::Settings {
+    let (header, handshake) = (http.header.min(ASKING), http.handshake.min(ASKING));
+    let (connections, connections_per_address) = (MONITORING, MONITORING_PER_ADDRESS);
     let http = http.clone();
-    bounds::Settings { connections: MONITORING, connections_per_address: MONITORING, ..http }
+    bounds::Settings { connections, connections_per_address, handshake, header, ..http }
 }
 
 /// How long everybody has to leave.
 const GRACE: Duration = Duration::from_secs(10);
 const MONITORING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+const MONITORING_PER_ADDRESS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// How long whoever asks there may take for it.
+const ASKING: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_can_keep_the_internal_listener_from_others() {
+        let settings = monitoring(&bounds::Settings::default());
+        let bounds = Bounds::new(settings.clone(), Arc::default());
+        let address = |text: &str| Some(text.parse().unwrap());
+
+        let taken: Vec<_> =
+            std::iter::from_fn(|| bounds.share(address("192.0.2.1")).ok()).take(64).collect();
+
+        assert!(taken.len() * 4 < settings.connections.get(), "{}", taken.len());
+        assert!(bounds.share(address("192.0.2.2")).is_ok());
+        assert!(settings.header <= Duration::from_secs(5));
+    }
+}

@@ -1,5 +1,7 @@
 //! What one address may take: places held at once, and events a minute. The bounds before anybody is signed in.
 
+pub mod budget;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;

@@ -7,6 +7,7 @@ mod support;
 use std::process::Stdio;
 
 use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
@@ -88,7 +89,7 @@ async fn address_beyond_its_handshakes_is_closed_at_once() {
     let proxy = door(BEHIND_A_BALANCER, "handshakes_per_address = 1", None).await;
 
     let mut silent = connect(&proxy, ONE).await;
-    // A ClientHello that goes on has its turn already.
+    // A ClientHello that goes on has its place already.
     silent.write_all(&[0x16]).await.unwrap();
     let second = loop {
         // The proxy may meet the second one first.
@@ -103,23 +104,43 @@ async fn address_beyond_its_handshakes_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn handshakes_beyond_the_bound_wait_for_their_turn() {
+async fn who_is_silent_in_the_handshake_keeps_nobody_waiting() {
+    let proxy = door("", "handshakes = 2\nhandshake = '1h'", None).await;
+
+    let mut silent = Vec::new();
+    for said in ["", "\u{16}", "\u{16}\u{3}\u{1}"].repeat(3) {
+        silent.push(connect(&proxy, said).await);
+    }
+    // Who has heard our part of it, and says no more.
+    for _ in 0..3 {
+        let mut halfway = connect(&proxy, "").await;
+        halfway.write_all(&client_hello(&proxy)).await.unwrap();
+        halfway.read_u8().await.unwrap();
+        silent.push(halfway);
+    }
+
+    open(&proxy, "http/1.1").await;
+}
+
+#[tokio::test]
+async fn handshakes_beyond_the_bound_wait_for_their_turn_and_are_counted() {
     let proxy = door("", "handshakes = 1", None).await;
+    let hello = client_hello(&proxy);
+    let mut crowd = Vec::new();
+    for _ in 0..3 {
+        crowd.push(connect(&proxy, "").await);
+    }
+    counted(&proxy, "vestibule_connections", 3).await;
 
-    let silent = connect(&proxy, "\u{16}").await;
-    let connecting = tokio::spawn({
-        let (tls, address) = (proxy.tls("http/1.1"), proxy.address());
-        async move {
-            let tcp = TcpStream::connect(address).await.unwrap();
-            let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-            tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await
-        }
-    });
-    reached(&proxy, "handshakes", 1).await;
-    assert!(!connecting.is_finished());
-    drop(silent);
+    // All in one wave: nothing else goes on meanwhile.
+    for browser in &crowd {
+        assert_eq!(browser.try_write(&hello).unwrap(), hello.len());
+    }
+    for browser in &mut crowd {
+        browser.read_u8().await.unwrap();
+    }
 
-    assert!(connecting.await.unwrap().is_ok());
+    reached(&proxy, "handshakes", 2).await;
 }
 
 #[tokio::test]
@@ -343,6 +364,34 @@ async fn upload_that_stops_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn bosh_beyond_what_may_be_arriving_is_told_to_come_back() {
+    let proxy = door("", "[bosh]\nbodies = '16 KiB'", None).await;
+    let post = |body: &str| {
+        let begin = "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nOrigin: https://localhost\r\n";
+        format!("{begin}Content-Length: 4\r\nConnection: close\r\n\r\n{body}")
+    };
+    // Who has promised a body and sent none holds nothing.
+    let mut promising = open(&proxy, "http/1.1").await;
+    promising.write_all(post("").as_bytes()).await.unwrap();
+
+    let mut slow = open(&proxy, "http/1.1").await;
+    slow.write_all(post("som").as_bytes()).await.unwrap();
+    let refused = loop {
+        // The proxy may meet this one first.
+        let answer = posted(&proxy, &post("some")).await;
+        if answer.starts_with("HTTP/1.1 503") {
+            break answer;
+        }
+    };
+    reached(&proxy, "body", 1).await;
+    drop(slow);
+
+    assert!(refused.contains("retry-after: 3"), "{refused}");
+    // It is gone when the proxy has seen it.
+    while !posted(&proxy, &post("some")).await.starts_with("HTTP/1.1 200") {}
+}
+
+#[tokio::test]
 async fn out_of_open_files_the_log_names_the_figure_and_browsers_wait() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("proxy.toml"), OUT_OF_FILES).unwrap();
@@ -377,6 +426,22 @@ async fn balanced(
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let tcp = connect(proxy, header).await;
     shake_hands(proxy, tcp, "http/1.1").await
+}
+
+/// The head of the answer to this request.
+async fn posted(proxy: &Proxy, request: &str) -> String {
+    let mut browser = open(proxy, "http/1.1").await;
+    browser.write_all(request.as_bytes()).await.unwrap();
+    head(&mut browser).await
+}
+
+/// How a handshake begins.
+fn client_hello(proxy: &Proxy) -> Vec<u8> {
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut tls = rustls::ClientConnection::new(proxy.tls("http/1.1"), name).unwrap();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    hello
 }
 
 /// `GET` of host-meta over HTTP/2.

@@ -153,6 +153,44 @@ async fn secret_must_be_shown_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn without_a_secret_it_has_no_name_but_localhost() {
+    let open = before(&[], "listen = '127.0.0.1:0'").await;
+    let closed = before(&[], "listen = '127.0.0.1:0'\nsecret = 'hunter2'").await;
+
+    for (host, status) in [
+        ("127.0.0.1:9464", "200"),
+        ("[::1]:9464", "200"),
+        ("LocalHost:9464", "200"),
+        ("rebound.example:9464", "421"),
+        ("127.0.0.1.example", "421"),
+        ("localhost.example", "421"),
+        ("", "421"),
+        ("localhost\r\nHost: rebound.example", "421"),
+    ] {
+        let answer = ask_internal(&open, &format!("GET /metrics HTTP/1.1\r\nHost: {host}")).await;
+
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+        assert_eq!(answer.contains("vestibule_"), status == "200");
+    }
+    let named = "GET /metrics HTTP/1.1\r\nHost: edge.example\r\nAuthorization: Bearer hunter2";
+    let answer = ask_internal(&closed, named).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn who_asks_nothing_keeps_nobody_from_asking() {
+    let proxy = door("", "header = '200ms'", None).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(proxy.internal()).await.unwrap());
+    }
+
+    let answer = ask_internal(&proxy, "GET /health HTTP/1.1").await;
+
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
 async fn off_loopback_it_speaks_tls_alone() {
     let proxy = before(&[], "listen = '0.0.0.0:0'\nsecret = 'hunter2'").await;
     let request = "GET /health HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer hunter2\r\nConnection: close\r\n\r\n";

@@ -23,7 +23,8 @@ use tokio::io::ReadBuf;
 use tokio::io::duplex;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use vestibule::tls::accept::accept;
+use vestibule::tls::accept::Handshake;
+use vestibule::tls::accept::Progress;
 use vestibule::tls::config::server_config;
 use vestibule::tls::stream::Stream;
 
@@ -59,6 +60,21 @@ where
     let (ours, theirs) =
         tokio::join!(accept(ours, server), TlsConnector::from(client).connect(name, theirs));
     (ours.unwrap(), theirs.unwrap())
+}
+
+/// Shakes hands with nobody else in the way.
+async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    config: Arc<rustls::ServerConfig>,
+) -> std::io::Result<Stream<S>> {
+    let mut handshake = Handshake::new(socket, config)?;
+    loop {
+        handshake.heard().await?;
+        match handshake.go_on()? {
+            Progress::Done(stream) => return Ok(stream),
+            Progress::Waits(waits) => handshake = waits,
+        }
+    }
 }
 
 async fn connected(segment: usize) -> (Stream<DuplexStream>, TlsStream<DuplexStream>) {

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use http_body_util::LengthLimitError;
-use http_body_util::Limited;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
@@ -41,6 +39,7 @@ use crate::session::bosh::Mailbox;
 use crate::session::end;
 use crate::session::owner::Claim;
 use crate::session::registry::Found;
+use crate::share::budget::Held;
 use crate::site::Site;
 use crate::visitor;
 use crate::visitor::Freshness;
@@ -72,7 +71,8 @@ async fn posted(
 ) -> Result<Response<HttpBody>, Refusal> {
     let host = host(&request).map(ToOwned::to_owned);
     let (head, incoming) = request.into_parts();
-    let Some(text) = read(edge, incoming).await? else {
+    let mut room = edge.bosh.bodies().hold(address);
+    let Some(text) = read(edge, incoming, &mut room).await? else {
         return Ok(xml(answer::terminate(Some(Condition::PolicyViolation))));
     };
     let body = Body::parse(&text, &edge.xml);
@@ -88,7 +88,7 @@ async fn posted(
         }
     };
     // It has been taken apart; a held request keeps nothing of it.
-    drop(text);
+    drop((text, room));
     let caller = Caller::new(site, &head.headers, host.as_deref(), address);
     match body.sid.clone() {
         Some(sid) => known(edge, site, &caller, (&sid, body)).await,
@@ -214,20 +214,29 @@ async fn new(
 }
 
 /// The whole body of a request; none where it is larger than it may be.
-async fn read(edge: &Edge, incoming: Incoming) -> Result<Option<Bytes>, Refusal> {
+async fn read(
+    edge: &Edge,
+    incoming: Incoming,
+    held: &mut Held<'_>,
+) -> Result<Option<Vec<u8>>, Refusal> {
     let bounds = edge.bosh.settings();
     let limit = usize::try_from(bounds.body.as_u64()).unwrap_or(usize::MAX);
-    match timeout(bounds.body_time, Limited::new(incoming, limit).collect()).await {
-        Ok(Ok(body)) => Ok(Some(body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    let reading = timeout(bounds.body_time, arriving(incoming, limit, held)).await;
+    let read = reading.unwrap_or_else(|_| {
+        edge.metrics.reached(Bound::BodyTime);
+        Err(Refusal::Late)
+    });
+    match read {
+        Err(Refusal::TooLarge) => {
             edge.metrics.reached(Bound::Body);
             Ok(None)
         }
-        Ok(Err(_)) => Err(Refusal::BadRequest("the request broke off")),
-        Err(_) => {
-            edge.metrics.reached(Bound::BodyTime);
-            Err(Refusal::Late)
+        Err(Refusal::Unavailable) => {
+            edge.metrics.reached(Bound::Body);
+            Err(Refusal::Unavailable)
         }
+        Err(refusal) => Err(refusal),
+        Ok(text) => Ok(Some(text)),
     }
 }
 
@@ -238,6 +247,28 @@ fn bound(body: &Result<Body, body::Error>) -> Option<Bound> {
         | Ok(Body { payload: Err(payload::Error::Xml(error)), .. }) => end::bound_of(*error),
         Ok(_) | Err(_) => None,
     }
+}
+
+/// What arrives, up to `limit` bytes; `held` grows with what is here, not with what is promised.
+async fn arriving(
+    mut incoming: Incoming,
+    limit: usize,
+    held: &mut Held<'_>,
+) -> Result<Vec<u8>, Refusal> {
+    let mut text = Vec::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|_| Refusal::BadRequest("the request broke off"))?;
+        let Ok(bytes) = frame.into_data() else { continue };
+        let length = text.len().saturating_add(bytes.len());
+        if length > limit {
+            return Err(Refusal::TooLarge);
+        }
+        if !held.grow_to(length) {
+            return Err(Refusal::Unavailable);
+        }
+        text.extend_from_slice(&bytes);
+    }
+    Ok(text)
 }
 
 fn xml(body: Bytes) -> Response<HttpBody> {

@@ -2,6 +2,7 @@
 //! tells: `/sessions/revoke`.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderMap;
 use hyper::header::HeaderValue;
+use hyper::http::uri::Authority;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,6 +23,7 @@ use tokio::time::timeout;
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
+use crate::endpoint::host;
 use crate::endpoint::revoke;
 use crate::endpoint::text;
 use crate::secret::Secret;
@@ -49,14 +52,19 @@ impl Internal {
         Self { edge, secret, looked: Mutex::new(None) }
     }
 
-    /// Answers a request; 401 without the secret.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a request; 401 without the secret, and where there is none, 421 under a name.
+    ///
+    /// `by_file` is whether it comes over a Unix socket, where no browser gets.
+    pub async fn answer(&self, request: Request<Incoming>, by_file: bool) -> Response<Body> {
         // No page of a browser on this machine has business here, whatever name it found for it.
         if request.headers().contains_key(header::ORIGIN) {
             return Refusal::ForeignOrigin.response();
         }
         if !self.is_shown_by(request.headers()) {
             return unauthorized();
+        }
+        if self.secret.is_none() && !by_file && !is_unnamed(&request) {
+            return misdirected();
         }
         match request.uri().path() {
             METRICS => get(&request).map_or_else(Refusal::response, |()| self.metrics()),
@@ -133,6 +141,19 @@ fn servers(site: &Site) -> impl Iterator<Item = String> {
     homes.map(|home| home.upstream.address.clone())
 }
 
+/// Whether a request names this machine by its address or as localhost, or not at all, which no browser does.
+///
+/// Any other name may be a stranger's, who has it lead here now: to a page of theirs we would be their own site.
+fn is_unnamed<B>(request: &Request<B>) -> bool {
+    if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
+        return true;
+    }
+    let Some(Ok(authority)) = host(request).map(str::parse::<Authority>) else { return false };
+    let name = authority.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
 fn get<B>(request: &Request<B>) -> Result<(), Refusal> {
     let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
     is_get.then_some(()).ok_or(Refusal::Method("GET, HEAD"))
@@ -142,6 +163,10 @@ fn unauthorized() -> Response<Body> {
     let mut response = text(StatusCode::UNAUTHORIZED, "show the secret of [internal]\n");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+fn misdirected() -> Response<Body> {
+    text(StatusCode::MISDIRECTED_REQUEST, "ask by address or as localhost, or set a secret\n")
 }
 
 const METRICS: &str = "/metrics";

@@ -7,7 +7,7 @@ pub enum Bound {
     Connections,
     /// Connections of one address at once.
     ConnectionsPerAddress,
-    /// TLS handshakes under way.
+    /// TLS handshakes that are worked on.
     Handshakes,
     /// TLS handshakes of one address under way.
     HandshakesPerAddress,

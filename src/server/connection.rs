@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
+use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::debug;
@@ -41,7 +42,9 @@ use crate::server::proxied;
 use crate::server::streams::Answer;
 use crate::server::streams::Streams;
 use crate::server::way::Way;
-use crate::tls;
+use crate::tls::accept::Handshake;
+use crate::tls::accept::Progress;
+use crate::tls::stream::Stream;
 
 /// A connection that is accepted, and nothing more.
 #[derive(Debug)]
@@ -140,8 +143,7 @@ impl Connection {
         let place = Place::new(permit, share, way.counted());
         let (line, protocol) = match (socket, config) {
             (Socket::Tcp(socket), Some(config)) => {
-                let _turn = bounds.turn(bounded).await?;
-                let stream = tls::accept::accept(socket, config).await.map_err(Error::Tls)?;
+                let stream = shake_hands(&bounds, bounded, (socket, config)).await?;
                 let speaks_http2 = stream.alpn() == Some(b"h2");
                 let protocol = if speaks_http2 { Protocol::Https2 } else { Protocol::Https1 };
                 (Line::Tls(stream), protocol)
@@ -152,6 +154,28 @@ impl Connection {
         let patience = Patience::new(bounds.settings().stall, bounds.metrics().clone());
         let browser = Browser::new(line, Arc::new(patience));
         Ok(Arrived { way, bounds, neighbour, browser, place, protocol })
+    }
+}
+
+/// Shakes hands with a browser of `address`. It has a place once it has said something, and a turn while it is worked on:
+/// those who are silent, or go silent, keep nobody waiting.
+async fn shake_hands(
+    bounds: &Bounds,
+    address: Option<IpAddr>,
+    (socket, config): (TcpStream, Arc<ServerConfig>),
+) -> Result<Stream<TcpStream>, Error> {
+    let mut handshake = Handshake::new(socket, config).map_err(Error::Tls)?;
+    handshake.heard().await.map_err(Error::Tls)?;
+    let _place = bounds.handshake(address)?;
+    loop {
+        let turn = bounds.turn().await;
+        let progress = handshake.go_on().map_err(Error::Tls)?;
+        drop(turn);
+        handshake = match progress {
+            Progress::Done(stream) => return Ok(stream),
+            Progress::Waits(handshake) => handshake,
+        };
+        handshake.heard().await.map_err(Error::Tls)?;
     }
 }
 

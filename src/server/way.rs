@@ -68,7 +68,9 @@ impl Way {
     ) -> Response<Body> {
         match self {
             Self::Sites(router) => router.route(request, neighbour, https).await,
-            Self::Internal(internal, ..) => internal.answer(request).await,
+            Self::Internal(internal, ..) => {
+                internal.answer(request, neighbour == Neighbour::UnixSocket).await
+            }
         }
     }
 }

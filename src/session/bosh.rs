@@ -40,6 +40,7 @@ use crate::session::registry::Registry;
 use crate::session::registry::Sid;
 use crate::session::roll::Stay;
 use crate::share::Rates;
+use crate::share::budget::Budget;
 use crate::upstream;
 
 /// A request, and where its answer goes.
@@ -58,6 +59,7 @@ pub struct Sessions {
     settings: Settings,
     registry: Arc<Registry<Post>>,
     unknown_sids: Rates,
+    bodies: Budget,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -95,13 +97,20 @@ impl Sessions {
     ) -> Self {
         let registry = Arc::new(Registry::new(settings.sessions));
         let unknown_sids = Rates::new(settings.unknown_sids);
-        Self { settings, registry, unknown_sids, metrics, tasks, shutdown }
+        let bodies = Budget::new(settings.bodies.as_u64());
+        Self { settings, registry, unknown_sids, bodies, metrics, tasks, shutdown }
     }
 
     /// Their settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What is held of requests that are still arriving.
+    #[must_use]
+    pub fn bodies(&self) -> &Budget {
+        &self.bodies
     }
 
     /// Whether there is room for one more, before anybody is signed in for it.

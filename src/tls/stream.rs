@@ -2,6 +2,8 @@
 //!
 //! An idle connection holds no buffer at all; what is being read or written lives in scratch buffers of the thread.
 
+mod handshake;
+
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -54,7 +56,7 @@ enum Writing {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
-    /// A connection whose handshake has not begun; see [`crate::tls::accept::accept`].
+    /// A connection whose handshake has not begun; see [`crate::tls::accept::Handshake`].
     ///
     /// # Errors
     /// When rustls refuses the configuration.
@@ -79,24 +81,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// The socket below.
     pub fn socket(&self) -> &S {
         &self.socket
-    }
-
-    /// Goes on with the handshake until it is over; a ticket that the socket did not take at once follows with what is written next.
-    ///
-    /// # Errors
-    /// The socket's own, `UnexpectedEof` when the browser leaves, `InvalidData` for a violation of TLS (the alert has been sent).
-    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let sent = self.poll_send(cx)?;
-            if !self.tls.is_handshaking() {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(sent);
-            if self.reading == Reading::Ended {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            ready!(self.poll_receive(cx, &mut ReadBuf::new(&mut [])))?;
-        }
     }
 
     /// Reads from the socket once and decrypts what has come: into `into` as far as it reaches, the rest is kept.

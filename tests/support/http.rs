@@ -79,7 +79,8 @@ pub(crate) async fn until_closed(mut from: impl AsyncRead + Unpin) -> Vec<u8> {
 /// Asks the internal listener; the whole answer.
 pub(crate) async fn ask_internal(proxy: &Proxy, request: &str) -> String {
     let mut tcp = TcpStream::connect(proxy.internal()).await.expect("it listens");
-    let request = format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let host = if request.contains("\r\nHost: ") { "" } else { "\r\nHost: localhost" };
+    let request = format!("{request}{host}\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.expect("it reads");
     String::from_utf8(until_closed(tcp).await).expect("text")
 }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub login: Duration,
     /// The largest request. 16 KiB to 4 MiB.
     pub body: ByteSize,
+    /// How much is held at once of requests that are still arriving; one address has an eighth of it. Beyond it they get a 503.
+    pub bodies: ByteSize,
     /// How long a request may take to arrive; a slower one gets a 408. 5s to 5m.
     #[serde(with = "humantime_serde")]
     pub body_time: Duration,
@@ -58,6 +60,7 @@ impl Default for Settings {
             sessions: 10_000,
             login: Duration::from_secs(30),
             body: ByteSize::kib(256),
+            bodies: ByteSize::mib(64),
             body_time: Duration::from_secs(30),
             unknown_sids: UNKNOWN_SIDS,
             queue: ByteSize::kib(256),
