@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 use vestibule::protocol::jid::Domain;
 use vestibule::protocol::jid::Localpart;
+use vestibule::protocol::login::Error;
 use vestibule::protocol::login::Goal;
 use vestibule::protocol::login::Login;
 use vestibule::protocol::login::Pace;
@@ -64,6 +65,8 @@ fn signing_in<'a>(
                 let end = format!("signed in as {:?}: {:?}", signed_in.jid, signed_in.features);
                 return ended(out, end);
             }
+            // Where several things are wrong at once, what is seen first depends on where the reads were cut.
+            Err(Error::Stream(_)) => return ended(out, "no stream".into()),
             Err(error) => return ended(out, error.to_string()),
         };
     }

@@ -17,6 +17,7 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 use serde::Serialize;
 use tokio::time::Instant;
+use tokio::time::sleep;
 
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
@@ -35,8 +36,9 @@ use crate::site::Site;
 #[cfg_attr(test, derive(Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How long a page is held while upstream or the site does not answer: Converse.js asks once and never again. A browser
-    /// is then sent to the same URL, 19 times at most, so that a page waits twenty times as long; a program gets a 503.
+    /// How long a page is held while upstream or the site does not answer, or a bound is reached: Converse.js asks once and
+    /// never again. A browser is then sent to the same URL, 19 times at most, so that a page waits twenty times as long; a
+    /// program gets a 503, and at a bound a 429 at once.
     #[serde(with = "humantime_serde")]
     pub hold: Duration,
 }
@@ -59,7 +61,8 @@ struct Prebound {
 
 /// Answers `GET` and `POST` of `/prebind`.
 ///
-/// A page that was held in vain is sent here again, because it will not ask again of itself.
+/// A page is held also where a bound is reached, and sent here again where it was held in vain: it will not ask again of
+/// itself.
 ///
 /// # Errors
 /// A [`Refusal`] for another method, for who may not enter, and while the edge cannot serve.
@@ -73,21 +76,36 @@ pub async fn answer(
         return Err(Refusal::Method("GET, POST, OPTIONS"));
     }
     let caller = Caller::new(site, request.headers(), host(&request), address);
-    let begun = Instant::now();
-    let answered = prebind(edge, site, &caller).await;
-    // What was refused at once would only be refused twenty times.
-    let was_held = begun.elapsed() > edge.prebind.hold / 2;
-    match (answered, once_more(&request)) {
-        (Err(Refusal::Unavailable), Some(again)) if was_held && !edge.shutdown.is_cancelled() => {
-            Ok(again)
+    let (begun, hold) = (Instant::now(), edge.prebind.hold);
+    let again = once_more(&request);
+    loop {
+        let left = hold.saturating_sub(begun.elapsed());
+        let refused = match prebind(edge, site, &caller, left).await {
+            Err(refused @ (Refusal::TooMany | Refusal::Unavailable)) => refused,
+            answered => return answered,
+        };
+        let Some(again) = again.as_ref().filter(|_| !edge.shutdown.is_cancelled()) else {
+            return Err(refused);
+        };
+        if hold.saturating_sub(begun.elapsed()) > PAUSE {
+            // Where a bound is reached a place is soon free, and the page asks but once.
+            let _held = edge.metrics.held();
+            tokio::select! {
+                () = edge.shutdown.cancelled() => return Err(Refusal::Unavailable),
+                () = sleep(PAUSE) => {}
+            }
+        } else if begun.elapsed() > hold / 2 {
+            return Ok(sent_to(again));
+        } else {
+            // Without a hold it would only be refused twenty times.
+            return Err(refused);
         }
-        (answered, _) => answered,
     }
 }
 
-/// A redirect to this URL, which the browser follows without a word to the page; none for a program, which may not know what
-/// to make of it, and for a page that has been sent here as often as browsers follow.
-fn once_more(request: &Request<Incoming>) -> Option<Response<Body>> {
+/// Where a browser is to ask once more, which follows a redirect without a word to the page; nowhere for a program, which may
+/// not know what to make of it, and for a page that has been sent here as often as browsers follow.
+fn once_more(request: &Request<Incoming>) -> Option<HeaderValue> {
     if !request.headers().contains_key(SEC_FETCH_MODE) {
         return None;
     }
@@ -95,23 +113,27 @@ fn once_more(request: &Request<Incoming>) -> Option<Response<Body>> {
     let times: u8 = request.uri().query().map_or(Some(0), times)?;
     let again = times.checked_add(1).filter(|&again| again <= MOST_REDIRECTS)?;
     // Relative: what stands before the path is known to the browser alone.
-    let location = HeaderValue::from_str(&format!("?{HELD}{again}")).ok()?;
+    HeaderValue::from_str(&format!("?{HELD}{again}")).ok()
+}
+
+fn sent_to(location: &HeaderValue) -> Response<Body> {
     let mut response = Response::new(whole(Bytes::new()));
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, location);
+    headers.insert(header::LOCATION, location.clone());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Some(response)
+    response
 }
 
 async fn prebind(
     edge: &Edge,
     site: &Arc<Site>,
     caller: &Caller<'_>,
+    hold: Duration,
 ) -> Result<Response<Body>, Refusal> {
     edge.bosh.check_room()?;
     let goal = Goal::Bind { resource: fresh_resource()? };
-    let admitted = admit(edge, site, caller, &goal, edge.prebind.hold).await?;
+    let admitted = admit(edge, site, caller, &goal, hold).await?;
     let Admitted { claim, set_cookie, stay, mut stream, .. } = admitted;
     let jid = stream.jid.take().ok_or(Refusal::Unavailable)?;
     let address = edge.addresses.logged(caller.address);
@@ -138,6 +160,8 @@ fn fresh_resource() -> Result<String, Refusal> {
     Ok(format!("web-{:016x}", u64::from_be_bytes(bytes)))
 }
 
+/// Between two attempts to find a place for a page.
+const PAUSE: Duration = Duration::from_secs(2);
 /// How often a page has been held before, in the query of its URL.
 const HELD: &str = "held=";
 /// What browsers follow (Fetch, HTTP-redirect fetch, step 7: 20 is an error).

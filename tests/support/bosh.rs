@@ -7,9 +7,9 @@ use std::time::Duration;
 use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::RequestBuilder;
-use reqwest::redirect::Policy;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
 use tokio::time::timeout;
 
 use crate::support::gateway::ORIGIN;

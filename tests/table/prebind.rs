@@ -277,6 +277,43 @@ async fn bound_on_the_guests_of_an_address_is_429() {
 }
 
 #[tokio::test]
+async fn page_of_a_browser_is_held_at_a_bound_until_there_is_a_place() {
+    let prosody = Prosody::start().await;
+    let sites = Proxy::site(&prosody, GUESTS, "");
+    let proxy = Proxy::with(&format!("[sessions]\nper_visitor = 1\n{sites}")).await;
+    let mut first = bob(&proxy).prebind().await;
+    let second = tokio::spawn({
+        let mut page = bob(&proxy);
+        async move {
+            let answer = page.get_from_own_page("/prebind").await;
+            page.prebound(&answer)
+        }
+    });
+    let reached = "vestibule_bounds_reached_total{bound=\"sessions_per_visitor\"} 1";
+    let is_held = async { while !proxy.metrics().await.contains(reached) {} };
+    timeout(IN_TIME, is_held).await.unwrap();
+
+    first.terminate().await;
+
+    assert!(second.await.unwrap().jid.starts_with("bob@xmpp.localhost/"));
+}
+
+#[tokio::test]
+async fn page_that_waits_at_a_bound_in_vain_is_sent_here_again() {
+    let prosody = Prosody::start().await;
+    let sites = Proxy::site(&prosody, GUESTS, "");
+    let settings = "[upstream]\nhold = '1s'\n[prebind]\nhold = '3s'\n[sessions]\nper_visitor = 1\n";
+    let proxy = Proxy::with(&format!("{settings}{sites}")).await;
+    let _first = bob(&proxy).prebind().await;
+
+    let answer = bob(&proxy).get_from_own_page("/prebind").await;
+    let last = bob(&proxy).get_from_own_page("/prebind?held=19").await;
+
+    assert_eq!((answer.status, &answer.headers["location"]), (307, &"?held=1".parse().unwrap()));
+    assert_eq!(last.status, 429);
+}
+
+#[tokio::test]
 async fn bound_on_browsers_that_wait_for_a_scripted_server_is_503_at_once() {
     let server = Server::start(Script::Until(Moment::Accepted, Trouble::Hangs)).await;
     let proxy = before(&server, "[upstream]\nwaiting = 1\nsign_ins = 1\nsign_in = '60s'\n").await;
@@ -298,3 +335,6 @@ async fn bound_on_browsers_that_wait_for_a_scripted_server_is_503_at_once() {
 
 /// The proxy would leave whoever has not ended after 10 s.
 const BEFORE_THE_GRACE_IS_OVER: Duration = Duration::from_secs(8);
+
+/// What is awaited comes at once; a loaded machine takes more.
+const IN_TIME: Duration = Duration::from_secs(30);
