@@ -80,3 +80,21 @@ async fn page_that_was_held_in_vain_is_let_in_when_the_server_is_back_by_prebind
     let mut site = Site::start_with("[prebind]\nhold = '1s'\n[upstream]\nhold = '1s'\n").await;
     site.seen_by("browser/patience.mjs", &["prebind"]).await;
 }
+
+#[tokio::test]
+async fn where_guests_are_refused_a_visitor_sees_it_and_a_member_is_let_in_by_websocket() {
+    Site::start_as("", REFUSE).await.visited_by("browser/refused.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn where_guests_are_refused_a_visitor_sees_it_and_a_member_is_let_in_by_bosh() {
+    Site::start_as("", REFUSE).await.visited_by("browser/refused.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
+async fn where_guests_are_refused_a_visitor_sees_it_and_a_member_is_let_in_by_prebind() {
+    Site::start_as("", REFUSE).await.visited_by("browser/refused.mjs", &["prebind"]).await;
+}
+
+/// Visitors whom the site does not know are not let in.
+const REFUSE: &str = "without_session = 'refuse'";

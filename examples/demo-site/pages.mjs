@@ -1,7 +1,7 @@
 // The demo site's pages.
 import { members } from "./members.mjs";
 
-export const TRANSPORTS = ["websocket", "prebind"];
+export const TRANSPORTS = ["websocket", "bosh", "prebind"];
 
 /** The front page: what there is to see, and the login form. */
 export function front(session) {
@@ -56,6 +56,7 @@ function options(session, { transport, anonymous }, xmpp) {
   }
   // With the member's own jid Converse.js resumes its stream after a reload; a page that does not know its visitor gives the domain.
   const jid = session.member && !anonymous ? `${session.member.username}@${xmpp.domain}` : xmpp.domain;
+  if (transport === "bosh") return { ...common, authentication: "external", jid, bosh_service_url: "/http-bind" };
   // chat.js adds the host that the page came from.
   return { ...common, authentication: "external", jid, websocket_url: "/xmpp-websocket" };
 }

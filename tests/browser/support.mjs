@@ -14,7 +14,7 @@ const ARGUMENTS = [
 ];
 /** So much of a WebSocket frame or a BOSH body is enough to see what it was about. */
 const FRAME = 300;
-const TRANSPORTS = ["websocket", "prebind"];
+const TRANSPORTS = ["websocket", "bosh", "prebind"];
 const PASSWORDS = { bob: "bob-demo", charlie: "charlie-demo" };
 
 /**
@@ -233,6 +233,11 @@ class Visitor {
   /** Waits until what was exchanged with the proxy holds this text, since the page was opened for the first time. */
   async hears(text) {
     await this.#until((line) => line.startsWith("< ") && line.includes(text), `nobody said "${text}" to ${this.#about.name}`);
+  }
+
+  /** Whether the proxy has answered with this, a status or a piece of XML, since the page was opened for the first time. */
+  wasTold(text) {
+    return this.#said.some((line) => line.startsWith(`${text} `) || (line.startsWith("< ") && line.includes(text)));
   }
 
   /** Waits for a line of what was said, from the one with this number on. */

@@ -47,6 +47,11 @@ impl Site {
 
     /// Starts all three, with settings of the proxy's.
     pub(crate) async fn start_with(settings: &str) -> Self {
+        Self::start_as(settings, "").await
+    }
+
+    /// Starts all three, with settings of the proxy's and more keys of its `[[site]]`.
+    pub(crate) async fn start_as(settings: &str, keys: &str) -> Self {
         let prosody = Prosody::start().await;
         let (server, address) = serve().await;
         let site = address.trim_start_matches("http://").parse().expect("an address");
@@ -58,7 +63,7 @@ impl Site {
             at,
             &format!(
                 "{settings}[[site]]\nhosts = ['localhost']\norigins = ['https://localhost:{port}']\nbackend = '{address}'\n\
-                 reserved = ['admin']\nrooms = 'conference.localhost'\n\
+                 reserved = ['admin']\nrooms = 'conference.localhost'\n{keys}\n\
                  [site.registered]\ndomain = '{MEMBERS}'\nupstream = '{upstream}'\nsecret = {{ file = '{secret}' }}\n\
                  [site.guests]\ndomain = '{GUESTS}'\nupstream = '{upstream}'\nsecret = {{ file = '{secret}' }}\n\
                  [site.session.whois]\nurl = 'http://{asked}/chat/whois'\nsecret = '{WHOIS_SECRET}'\ncookies = ['PHPSESSID']\n",
@@ -169,6 +174,8 @@ impl Site {
                 self.held.clear();
                 self.prosody.restart_stopped().await;
             }
+            "the server stands still" => self.prosody.signal("STOP").await,
+            "the server moves on" => self.prosody.signal("CONT").await,
             "the server restarts" => self.prosody.restart().await,
             "the server has another secret" => self.prosody.configure(OTHER_SECRET).await,
             "a pass is refused" => {

@@ -33,6 +33,8 @@ globalThis.converse.plugins.add("reading-room", {
     api.listen.on("reconnected", signedIn);
     api.listen.on("will-reconnect", signedOut("Connecting again …"));
     api.listen.on("disconnected", signedOut("Not connected"));
+    // All that Converse.js says of a /prebind that was refused, as where there are no guests.
+    api.listen.on("noResumeableBOSHSession", signedOut("Not connected"));
     api.listen.on("enteredNewRoom", entered);
     // A room that was kept over a reload, with its stream, is entered without a word.
     api.listen.on("chatRoomInitialized", (room) => api.connection.get()?.restored && room.isEntered() && entered(room));
