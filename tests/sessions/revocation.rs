@@ -178,7 +178,7 @@ async fn member_who_is_revoked_while_the_site_is_asked_about_him_is_asked_about_
     });
     let asked = async {
         while site.asked.load(Ordering::Relaxed) == 0 {
-            yield_now().await
+            yield_now().await;
         }
     };
     timeout(PATIENCE, asked).await.unwrap();

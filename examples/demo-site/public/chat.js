@@ -7,6 +7,9 @@ if (options.websocket_url) options.websocket_url = new URL(options.websocket_url
 const kept = JSON.parse(sessionStorage.getItem("strophe-bosh-session") ?? "null");
 if (!options.jid && kept && !kept.jid.includes(`@${options.guests}/`)) sessionStorage.removeItem("strophe-bosh-session");
 
+// Whom this page has shown the chat of, once it has; a bare JID.
+let visitor;
+
 const status = document.getElementById("status");
 // What tests wait for: the JID that this browser is bound under, and the room that it is in.
 const { dataset } = document.documentElement;
@@ -19,8 +22,12 @@ globalThis.converse.plugins.add("reading-room", {
     };
     const signedIn = async () => {
       const connection = api.connection.get();
+      const [bare] = connection.jid.split("/");
+      // Signed out meanwhile, a member goes on as a guest: Converse.js would still show what was the member's, and stumble over it.
+      if (visitor && visitor !== bare) return location.reload();
+      visitor = bare;
       dataset.jid = connection.jid;
-      status.textContent = `Signed in to the chat as ${dataset.jid.split("/")[0]}`;
+      status.textContent = `Signed in to the chat as ${bare}`;
       // A stream that was kept is still in its rooms; on a new one Converse.js enters them again, and tells.
       if (connection.restored) (await api.rooms.get()).filter((room) => room.isEntered()).forEach(entered);
     };
