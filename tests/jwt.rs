@@ -166,6 +166,30 @@ async fn new_key_of_a_site_is_found_where_it_publishes_them() {
 }
 
 #[tokio::test]
+async fn member_is_known_by_the_keys_of_a_file() {
+    let prosody = Prosody::start().await;
+    let (first, second, other) = (Signer::ec(), Signer::rsa(), Signer::ec());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(&file, json!({ "keys": [first.jwk("1"), second.jwk("2")] }).to_string())
+        .unwrap();
+    let at = format!("jwks = {{ file = '{}' }}", file.display());
+    let proxy = proxy(&prosody, &at, "").await;
+
+    let members =
+        [jid(&proxy, first.cookie("bob", "1")).await, jid(&proxy, second.cookie("bob", "2")).await];
+    let guests = [
+        // The key of another name, one that is not there, and somebody else's by a name that is.
+        jid(&proxy, first.cookie("bob", "2")).await,
+        jid(&proxy, first.cookie("bob", "3")).await,
+        jid(&proxy, other.cookie("bob", "1")).await,
+    ];
+
+    assert!(members.iter().all(|jid| jid.starts_with("bob@xmpp.localhost/")), "{members:?}");
+    assert!(guests.iter().all(|jid| jid.contains("@guest.localhost/")), "{guests:?}");
+}
+
+#[tokio::test]
 async fn member_is_held_and_no_guest_while_the_keys_cannot_be_fetched() {
     let prosody = Prosody::start().await;
     let (publisher, signer) = (Publisher::start().await, Signer::ec());
