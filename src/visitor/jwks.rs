@@ -151,7 +151,9 @@ impl Jwks {
                 }
                 Err(failure) => {
                     let failure = outbound::chain(&failure);
-                    tracing::warn!(%url, failure, "the keys of a site cannot be fetched");
+                    // A query may hold a token.
+                    let (host, path) = (url.host().unwrap_or_default(), url.path());
+                    tracing::warn!(host, path, failure, "the keys of a site cannot be fetched");
                     Err(Error::Unavailable)
                 }
             };

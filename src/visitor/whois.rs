@@ -303,8 +303,8 @@ enum Failure {
     Secret(StatusCode),
     #[error("whois answered {0}")]
     Status(StatusCode),
-    #[error("whois answered something else than the JSON of its contract")]
-    Json(#[source] serde_json::Error),
+    #[error("whois answered something else than the JSON of its contract: {0}")]
+    Json(String),
     #[error("whois did not answer in time")]
     Deadline,
     #[error("no question is asked any more")]
@@ -333,15 +333,27 @@ fn read(
         }
         status => return Err(Failure::Status(status)),
     }
-    let reply: Reply = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
+    let reply: Reply = serde_json::from_slice(response.body()).map_err(|error| not_json(&error))?;
     let member = if reply.authenticated {
-        let said: Said = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
+        let said: Said =
+            serde_json::from_slice(response.body()).map_err(|error| not_json(&error))?;
         super::member(site, said)
     } else {
         None
     };
     let keep = reply.expires_in.map_or(keep, |seconds| keep.min(Duration::from_secs(seconds)));
     Ok(Answer { member, asked, keep, bytes: response.body().len() })
+}
+
+/// What is wrong with an answer, without the text that stands there instead: it is somebody's, and nobody knows what it is.
+fn not_json(error: &serde_json::Error) -> Failure {
+    let text = error.to_string();
+    let around = text
+        .split_once('"')
+        .and_then(|(before, rest)| rest.rsplit_once('"').map(|(_, after)| (before, after)));
+    Failure::Json(
+        around.map_or_else(|| text.clone(), |(before, after)| format!("{before}\"…\"{after}")),
+    )
 }
 
 /// Nothing where the secret or the cookies cannot stand in a header; a browser's can.
