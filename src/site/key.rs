@@ -20,6 +20,7 @@ use serde::Deserialize;
 use crate::secret::Secret;
 use crate::site::settings::Address;
 use crate::site::settings::Written;
+use crate::site::settings::shown;
 
 /// What a cookie is signed with (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -215,7 +216,8 @@ impl Written for Jwks {
                 .map_err(|error| error.to_string());
         }
         let Address(url) = Address::read(text).map_err(|_| {
-            format!("expected an https:// URL, or {{ file = \"…\" }} with a JWK set, not {text:?}")
+            let text = shown(text);
+            format!("expected an https:// URL, or {{ file = \"…\" }} with a JWK set, not {text}")
         })?;
         if url.scheme_str() == Some("https") || url.host().is_some_and(is_loopback) {
             Ok(Self::At(url))

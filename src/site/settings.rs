@@ -219,6 +219,16 @@ impl<'de, T: Written> Deserialize<'de> for Checked<T> {
 }
 
 // Tests compare keys, and a value that was read is as good as any.
+/// What was written in the place of a URL, without the name and the password that may stand before an `@`: what is wrong in a
+/// configuration ends in a log.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let Some((before, host)) = text.rsplit_once('@') else { return format!("{text:?}") };
+    let scheme = before.split_once("//").map_or("", |(scheme, _)| scheme);
+    let slashes = if scheme.is_empty() { "" } else { "//" };
+    format!("{:?}, where nothing may stand before the @", format!("{scheme}{slashes}…@{host}"))
+}
+
 #[cfg(test)]
 impl<T: std::fmt::Debug> serde::Serialize for Checked<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -253,7 +263,7 @@ impl Written for Host {
         if Origin::of_host(&host).to_string().parse() == Ok(Origin::of_host(&host)) {
             Ok(Self(host))
         } else {
-            Err(format!("expected a host name without scheme and port, not {text:?}"))
+            Err(format!("expected a host name without scheme and port, not {}", shown(text)))
         }
     }
 }
@@ -261,14 +271,14 @@ impl Written for Host {
 impl Written for Origin {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| {
-            format!("expected an origin such as \"https://www.example.org\", not {text:?}")
+            format!("expected an origin such as \"https://www.example.org\", not {}", shown(text))
         })
     }
 }
 
 impl Written for Address {
     fn read(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected an http:// or https:// URL, not {text:?}");
+        let expected = || format!("expected an http:// or https:// URL, not {}", shown(text));
         let url: Uri = text.parse().map_err(|_| expected())?;
         let web = matches!(url.scheme_str(), Some("http" | "https"));
         if web && url.authority().is_some_and(|authority| !authority.as_str().contains('@')) {
@@ -286,7 +296,8 @@ impl Written for Backend {
             Ok(Self(url))
         } else {
             Err(format!(
-                "expected a URL without a path, such as \"http://127.0.0.1:8080\", not {text:?}"
+                "expected a URL without a path, such as \"http://127.0.0.1:8080\", not {}",
+                shown(text)
             ))
         }
     }

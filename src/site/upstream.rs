@@ -7,6 +7,7 @@ use crate::site::Error;
 use crate::site::settings;
 use crate::site::settings::Backend;
 use crate::site::settings::Written;
+use crate::site::settings::shown;
 use crate::tls::client;
 use crate::tls::client::Identity;
 
@@ -76,7 +77,8 @@ pub struct ClientPort(pub String);
 
 impl Written for ClientPort {
     fn read(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected host:port, such as \"127.0.0.1:5222\", not {text:?}");
+        let expected =
+            || format!("expected host:port, such as \"127.0.0.1:5222\", not {}", shown(text));
         let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
         if !port.parse().is_ok_and(|port: u16| port > 0) || host.is_empty() {
             return Err(expected());
