@@ -8,35 +8,27 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../support/mod.rs"]
 mod support;
 
+mod behind;
+mod edge;
+mod faults;
+mod signer;
+
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use tempfile::TempDir;
-use tokio::io::AsyncBufReadExt;
-use tokio::io::BufReader;
-use tokio::process::Child;
-use tokio::process::Command;
-use tokio::sync::watch;
-use tokio::time::timeout;
 
-use crate::support::bosh::Browser;
+use crate::behind::Behind;
+use crate::edge::Edge;
+use crate::signer::Signer;
 use crate::support::gateway::signed_cookie;
-use crate::support::gateway::trusting;
 use crate::support::prosody::Prosody;
-use crate::support::prosody::free_address;
 use crate::support::script::Answers;
-use crate::support::script::Moment;
-use crate::support::script::Script;
-use crate::support::script::Server;
-use crate::support::script::Trouble;
-use crate::support::script::Whois;
-use crate::support::websocket::Socket;
 
 #[tokio::test]
 async fn everybody_signs_in_by_every_way_and_no_secret_is_in_the_log_at_trace() {
@@ -50,48 +42,112 @@ async fn everybody_signs_in_by_every_way_and_no_secret_is_in_the_log_of_everythi
 
 /// With this as `RUST_LOG`, which lets other people's crates speak too.
 async fn assert_no_secret_is_logged(rust_log: Option<&str>) {
-    let prosody = Prosody::start().await;
-    let refusing = Server::start(REFUSES).await;
-    let whois =
-        Whois::start(Answers::Json("{\"authenticated\": true, \"username\": \"wendy\"}")).await;
-    let edge = Edge::start((&prosody, &refusing, &whois), rust_log).await;
-    let mut secrets = Secrets::of_the_configuration(&prosody);
+    let signers = Signer::of_each();
+    let behind = Behind::start().await;
+    let edge = Edge::start(&(SETTINGS.to_owned() + &behind.sites()), rust_log).await;
+    let mut secrets = Secrets::of_the_configuration(&behind.prosody);
     let bob = signed_cookie("bob", JWT_KEY, 3600);
-    let forged = signed_cookie("bob", "A-KEY-THAT-THE-SITE-DOES-NOT-HAVE", 3600);
-    let expired = signed_cookie("bob", JWT_KEY, -3600);
-    let asked = "PHPSESSID=THE-COOKIE-THAT-THE-SITE-IS-ASKED-ABOUT".to_owned();
-    let bad_guest = "__Host-vestibule-guest=A-GUEST-COOKIE-THAT-IS-NOT-OURS".to_owned();
 
-    for cookie in [&bob, &forged, &expired, &asked, &bad_guest] {
-        secrets.add_cookie(cookie);
+    all_come(&edge, &mut secrets, &bob).await;
+    for host in ["starttls.localhost", "direct.localhost"] {
+        edge.visit(host, Some(bob.clone()), &mut secrets).await;
     }
-    for cookie in [Some(bob), Some(forged), Some(expired), Some(bad_guest), None] {
-        edge.visit("localhost", cookie.clone(), &mut secrets).await;
-        edge.visit("anonymous.localhost", cookie, &mut secrets).await;
+    // They cannot be read when the first member comes.
+    behind.keys.now(Answers::Json(NONSENSES[0]));
+    edge.is_refused("published.localhost", Some(signers[0].cookie("bob")), "503").await;
+    behind.publishes(&signers);
+    for signer in &signers {
+        let cookie = signer.cookie("bob");
+        secrets.add_cookie(&cookie);
+        edge.visit("published.localhost", Some(cookie), &mut secrets).await;
     }
+    edge.resumes_and_is_signed_out(&bob, &mut secrets).await;
+    edge.is_not_understood(&bob, NONSENSE).await;
+    let asked = "PHPSESSID=THE-COOKIE-THAT-THE-SITE-IS-ASKED-ABOUT".to_owned();
+    secrets.add_cookie(&asked);
     edge.visit("asked.localhost", Some(asked.clone()), &mut secrets).await;
-    whois.now(Answers::Json("{\"authenticated\": \"THE-ANSWER-OF-THE-SITE\"}"));
-    edge.is_refused("asked.localhost", Some(asked), "503").await;
+    for nonsense in NONSENSES {
+        behind.whois.now(Answers::Json(nonsense));
+        edge.is_refused("asked.localhost", Some(asked.clone()), "503").await;
+    }
     edge.is_refused("refused.localhost", None, "503").await;
-    secrets.add_tickets(&refusing.auths());
-    edge.is_internally_refused("Bearer A-GUESS-AT-THE-SECRET-OF-THE-INTERNAL-LISTENER").await;
+    secrets.add_tickets(&behind.refusing.auths());
+    edge.is_internally_refused("A-GUESS-AT-THE-SECRET-OF-THE-INTERNAL-LISTENER").await;
     secrets.add("A-GUESS-AT-THE-SECRET-OF-THE-INTERNAL-LISTENER");
 
     let said = edge.ended().await;
     assert!(said.contains("DEBUG"), "the log says little");
-    assert!(said.contains("bob@xmpp.localhost") && said.contains("check the clocks"), "{said}");
+    for told in [
+        "bob@xmpp.localhost",
+        "check the clocks",
+        "something else than the JSON",
+        "the keys of a site",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
     secrets.assert_none_in(&said);
+}
+
+/// With each cookie that there is, and without.
+async fn all_come(edge: &Edge, secrets: &mut Secrets, bob: &str) {
+    let forged = signed_cookie("bob", "A-KEY-THAT-THE-SITE-DOES-NOT-HAVE", 3600);
+    let expired = signed_cookie("bob", JWT_KEY, -3600);
+    let bad_guest = "__Host-vestibule-guest=A-GUEST-COOKIE-THAT-IS-NOT-OURS".to_owned();
+    for cookie in [Some(bob.to_owned()), Some(forged), Some(expired), Some(bad_guest), None] {
+        if let Some(cookie) = &cookie {
+            secrets.add_cookie(cookie);
+        }
+        edge.visit("localhost", cookie.clone(), secrets).await;
+        edge.visit("anonymous.localhost", cookie, secrets).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_what_a_load_balancer_says_is_in_a_log_without_addresses() {
+    const CALLER: &str = "198.51.100.77";
+    let balanced = "[listen]\nhttps = []\ntrusted_proxies = ['127.0.0.1']\nproxy_protocol = true\n\
+        [[site]]\nhosts = ['localhost']\n[site.guests]\ndomain = 'guest.localhost'\nupstream = '127.0.0.1:1'\n\
+        secret = 'a secret of the tests'\n[upstream]\nhold = '10ms'\n";
+    let edge = Edge::start(balanced, Some("trace")).await;
+
+    let known = format!("PROXY TCP4 {CALLER} 192.0.2.1 40000 443\r\n");
+    for head in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /http-bind HTTP/1.1\r\nOrigin: null\r\n",
+        NONSENSE,
+    ] {
+        edge.says_by_hand(&known, head).await;
+    }
+    for bad in
+        [format!("PROXY {CALLER} {NONSENSE}\r\n"), format!("{NONSENSE}\r\n"), "\r\n".to_owned()]
+    {
+        edge.says_by_hand(&bad, "").await;
+    }
+
+    let said = edge.ended().await;
+    assert!(said.contains("closed at the door"), "{said}");
+    for unwanted in [CALLER, NONSENSE] {
+        assert!(!said.contains(unwanted), "{unwanted}: {said}");
+    }
 }
 
 /// What nobody may read in the log.
 #[derive(Default)]
-struct Secrets(Vec<String>);
+pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
     fn of_the_configuration(prosody: &Prosody) -> Self {
         let mut secrets = Self::default();
         let ticket_secret = fs::read_to_string(prosody.folder().join("ticket.secret")).unwrap();
-        for secret in [ticket_secret.trim_end(), JWT_KEY, WHOIS_SECRET, INTERNAL_SECRET, STANZA] {
+        for secret in [
+            ticket_secret.trim_end(),
+            JWT_KEY,
+            WHOIS_SECRET,
+            INTERNAL_SECRET,
+            STANZA,
+            NONSENSE,
+            QUERY,
+        ] {
             secrets.add(secret);
         }
         secrets
@@ -136,170 +192,30 @@ impl Secrets {
 
     fn assert_none_in(&self, said: &str) {
         assert!(self.0.len() > 50, "too few are looked for");
-        for secret in self.0.iter().filter(|secret| secret.len() >= 4) {
-            let lines: Vec<_> =
-                said.lines().filter(|line| line.contains(secret.as_str())).collect();
-            assert!(lines.is_empty(), "{secret:?} is in the log: {lines:#?}");
-        }
+        let is_secret = |line: &&str| {
+            self.0.iter().filter(|secret| secret.len() >= 4).any(|secret| line.contains(secret))
+        };
+        let lines: Vec<_> = said.lines().filter(is_secret).collect();
+        assert!(lines.is_empty(), "there are secrets in the log: {lines:#?}");
     }
 }
-
-/// The program with its log at trace, before real and scripted servers.
-struct Edge {
-    folder: TempDir,
-    child: Child,
-    address: std::net::SocketAddr,
-    internal: std::net::SocketAddr,
-    said: watch::Receiver<String>,
-}
-
-impl Edge {
-    async fn start(
-        (prosody, refusing, whois): (&Prosody, &Server, &Whois),
-        rust_log: Option<&str>,
-    ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (address, internal) = (free_address(), free_address());
-        let secret = prosody.folder().join("ticket.secret");
-        let ticket = format!("secret = {{ file = '{}' }}", secret.display());
-        let signed = format!("[site.session.jwt]\ncookie = 'session'\nsecret = '{JWT_KEY}'\n");
-        let asked = format!(
-            "[site.session.whois]\nurl = 'http://{}/'\nsecret = '{WHOIS_SECRET}'\ncookies = ['PHPSESSID']\n",
-            whois.address()
-        );
-        let (real, bad) = (prosody.address(), refusing.address());
-        let sites = [
-            site("localhost", real, (&ticket, "guest.localhost", &ticket), &signed),
-            site(
-                "anonymous.localhost",
-                real,
-                (&ticket, "anon.localhost", "pass = 'anonymous'"),
-                &signed,
-            ),
-            site("asked.localhost", real, (&ticket, "guest.localhost", &ticket), &asked),
-            site("refused.localhost", bad, (&ticket, "guest.localhost", &ticket), &signed),
-        ];
-        let settings = format!(
-            "[log]\nlevel = 'trace'\n[upstream]\nhold = '2s'\n[prebind]\nhold = '2s'\n[whois]\nfresh = '0s'\n\
-             [listen]\nhttps = ['{address}']\n[internal]\nlisten = '{internal}'\nsecret = '{INTERNAL_SECRET}'\n"
-        );
-        fs::write(folder.path().join("proxy.toml"), settings + &sites.concat()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_vestibule"))
-            .current_dir(folder.path())
-            .arg("run")
-            .env_remove("RUST_LOG")
-            .envs(rust_log.map(|filter| ("RUST_LOG", filter)))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (sender, mut said) = watch::channel(String::new());
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                sender.send_modify(|said| said.extend([line.as_str(), "\n"]));
-            }
-        });
-        let listens = said.wait_for(|said| said.matches("listening").count() >= 2);
-        timeout(PATIENCE, listens).await.unwrap().unwrap();
-        Self { folder, child, address, internal, said }
-    }
-
-    /// Comes by prebind, BOSH and WebSocket, and says something each time.
-    async fn visit(&self, host: &str, cookie: Option<String>, secrets: &mut Secrets) {
-        let browser = self.browser(host, cookie.clone());
-        let mut sessions = vec![browser.clone().prebind().await, browser.clone().sign_in().await];
-        for session in &mut sessions {
-            let me = session.jid.clone();
-            session.exchange(&message_to(&me), &[STANZA]).await;
-            secrets.0.push(session.sid.clone());
-            // The cookie of a guest who showed none, or a bad one.
-            if let Some(cookie) =
-                session.browser.cookie.clone().filter(|now| Some(now) != cookie.as_ref())
-            {
-                secrets.add_cookie(&cookie);
-            }
-        }
-        let mut socket = self.socket(host, cookie.as_deref()).await;
-        let jid = socket.sign_in("xmpp.localhost").await;
-        socket.send(&message_to(&jid)).await;
-        socket.receive_with(STANZA).await;
-        if let Some(cookie) = socket.headers.get("set-cookie") {
-            secrets.add_cookie(cookie.to_str().unwrap().split(';').next().unwrap());
-        }
-    }
-
-    async fn is_refused(&self, host: &str, cookie: Option<String>, status: &str) {
-        let browser = self.browser(host, cookie.clone());
-        let answer = browser.ask("GET", "/prebind").await;
-        assert_eq!(answer.status.to_string(), status, "{answer:?}");
-        let mut socket = self.socket(host, cookie.as_deref()).await;
-        assert!(socket.open_stream(host).await.1.contains("system-shutdown"));
-    }
-
-    async fn is_internally_refused(&self, authorization: &str) {
-        let asked = reqwest::Client::builder().no_proxy().build().unwrap();
-        let url = format!("http://{}/metrics", self.internal);
-        let answer = asked.get(&url).header("Authorization", authorization).send().await.unwrap();
-        assert!(answer.status().is_client_error(), "{answer:?}");
-        let shown = format!("Bearer {INTERNAL_SECRET}");
-        let answer = asked.get(url).header("Authorization", shown).send().await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
-    }
-
-    fn browser(&self, host: &str, cookie: Option<String>) -> Browser {
-        Browser::at(host, self.address, &self.certificate(), cookie)
-    }
-
-    async fn socket(&self, host: &str, cookie: Option<&str>) -> Socket {
-        let origin = format!("https://{host}");
-        let mut headers = vec![("origin", origin.as_str()), ("host", host)];
-        headers.extend(cookie.map(|cookie| ("cookie", cookie)));
-        let tls = trusting(&self.certificate(), "http/1.1");
-        Socket::dial(self.address, tls, "/xmpp-websocket", &headers).await.expect("it is let in")
-    }
-
-    fn certificate(&self) -> std::path::PathBuf {
-        self.folder.path().join("certs/development.pem")
-    }
-
-    /// Ends it, and gives all that it has said.
-    async fn ended(mut self) -> String {
-        let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap().success());
-        timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
-        // The sender goes with the last line.
-        while self.said.changed().await.is_ok() {}
-        self.said.borrow().clone()
-    }
-}
-
-fn site(
-    host: &str,
-    server: std::net::SocketAddr,
-    (pass, guests, guests_pass): (&str, &str, &str),
-    session: &str,
-) -> String {
-    format!(
-        "[[site]]\nhosts = ['{host}']\n[site.registered]\ndomain = 'xmpp.localhost'\nupstream = '{server}'\n{pass}\n\
-         [site.guests]\ndomain = '{guests}'\nupstream = '{server}'\n{guests_pass}\n{session}"
-    )
-}
-
-fn message_to(jid: &str) -> String {
-    format!("<message xmlns='jabber:client' to='{jid}' type='chat'><body>{STANZA}</body></message>")
-}
-
-const REFUSES: Script = Script::Until(
-    Moment::Success,
-    Trouble::Says("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"),
-);
 
 const JWT_KEY: &str = "THE-KEY-THAT-THE-SITE-SIGNS-COOKIES-WITH";
 const WHOIS_SECRET: &str = "THE-SECRET-THAT-WHOIS-IS-SHOWN";
 const INTERNAL_SECRET: &str = "THE-SECRET-OF-THE-INTERNAL-LISTENER";
 const STANZA: &str = "what-bob-says-is-nobodys-business";
+
+const QUERY: &str = "token=THE-TOKEN-THAT-THE-KEYS-ARE-ASKED-FOR-WITH";
+/// What stands where something else is expected.
+const NONSENSE: &str = "WHAT-NOBODY-UNDERSTANDS-MAY-BE-A-SECRET";
+/// What is no answer to whose session it is.
+const NONSENSES: [&str; 3] = [
+    "{\"authenticated\": \"WHAT-NOBODY-UNDERSTANDS-MAY-BE-A-SECRET\"}",
+    "{\"authenticated\": true, \"username\": [\"WHAT-NOBODY-UNDERSTANDS-MAY-BE-A-SECRET\"]}",
+    "WHAT-NOBODY-UNDERSTANDS-MAY-BE-A-SECRET",
+];
+/// `https` is filled in.
+const SETTINGS: &str = "[upstream]\nhold = '2s'\n[prebind]\nhold = '2s'\n[whois]\nfresh = '0s'\n[jwks]\npause = '1ms'\n[listen]\nhttps = []\n";
 
 /// Far more than anything ever takes, so that a loaded machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(30);
