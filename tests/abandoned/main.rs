@@ -154,8 +154,8 @@ impl Edge {
                 assert!(visited.is_ok(), "a visit of kind {} hangs", number % KINDS);
             })
         });
-        let visited: Vec<_> = stream::iter(visits).buffer_unordered(AT_A_TIME).collect().await;
-        for visit in visited {
+        let mut visited = stream::iter(visits).buffer_unordered(AT_A_TIME);
+        while let Some(visit) = visited.next().await {
             visit.unwrap();
         }
     }
