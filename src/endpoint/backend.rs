@@ -113,7 +113,7 @@ impl Backend {
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         match self.bring(site, request, address, https).await {
             Err(refusal @ (Refusal::BadGateway | Refusal::GatewayTimeout)) if for_people => {
-                Ok(page::page(refusal.status()))
+                Ok(page::page(refusal))
             }
             answered => answered,
         }
