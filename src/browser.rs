@@ -12,6 +12,9 @@ use std::task::Poll;
 use std::task::ready;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
@@ -104,10 +107,18 @@ impl Browser {
         Self { line, patience, rule: Rule::Floor, behind: None }
     }
 
-    /// The same browser in an established session: any byte will do now, for a phone with a bad line is slow but steady, and
-    /// one more login with all its rooms would be slower. Who has a session is bounded in number.
+    /// The browser behind an upgrade, with HTTP gone from it, and what HTTP has read of it already.
+    ///
+    /// Any byte will do now, for a phone with a bad line is slow but steady, and one more login with all its rooms would be
+    /// slower. Who has a WebSocket is bounded in number.
     #[must_use]
-    pub fn in_session(self) -> Self {
+    pub fn taken_from_http(upgraded: Upgraded) -> Option<(Self, Bytes)> {
+        // The listeners serve nothing but browsers.
+        let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
+        Some((parts.io.into_inner().of_a_websocket(), parts.read_buf))
+    }
+
+    fn of_a_websocket(self) -> Self {
         Self { rule: Rule::AnyByte, behind: None, ..self }
     }
 
@@ -275,9 +286,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn browser_in_a_session_that_takes_any_byte_now_and_then_stays() {
+    async fn browser_with_a_websocket_that_takes_any_byte_now_and_then_stays() {
         let (browser, _other, metrics) = connected().await;
-        let mut browser = browser.in_session();
+        let mut browser = browser.of_a_websocket();
 
         let slow = lives(&mut browser, 1, 29).await;
         let silent = lives(&mut browser, 1, 31).await;
