@@ -54,6 +54,12 @@ pub struct Settings {
     /// How long an HTTP/2 connection may have no request under way.
     #[serde(with = "humantime_serde")]
     pub idle: Duration,
+    /// How long an HTTP/2 connection may be silent before it is pinged.
+    #[serde(with = "humantime_serde")]
+    pub ping: Duration,
+    /// How long the answer to that ping may take.
+    #[serde(with = "humantime_serde")]
+    pub pong: Duration,
 }
 
 impl Default for Settings {
@@ -71,6 +77,8 @@ impl Default for Settings {
             streams: 100,
             resets: 20,
             idle: Duration::from_secs(30),
+            ping: Duration::from_secs(20),
+            pong: Duration::from_secs(10),
         }
     }
 }
