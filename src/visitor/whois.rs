@@ -24,12 +24,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::debug;
+use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;
+use crate::throttle::Throttles;
 use crate::visitor::Error;
 use crate::visitor::Freshness;
 use crate::visitor::Member;
@@ -105,7 +108,15 @@ pub struct Whois {
     known: Arc<Known>,
     /// By the name of the site: one that hangs takes nobody else's places.
     rooms: Mutex<HashMap<String, Room>>,
+    troubles: Arc<Troubles>,
     metrics: Arc<Metrics>,
+}
+
+/// When the log was last told of a site: every cookie that anybody makes up is a question.
+#[derive(Debug, Default)]
+struct Troubles {
+    crowded: Throttles,
+    clueless: Throttles,
 }
 
 /// How many may ask one site.
@@ -140,6 +151,7 @@ impl Whois {
         Self {
             known: Arc::new(Known::new(settings.memory, settings.keep)),
             rooms: Mutex::default(),
+            troubles: Arc::default(),
             metrics,
             client,
             settings,
@@ -230,10 +242,10 @@ impl Whois {
         }
         let Some(queued) = self.queue(&question.site.name) else {
             self.metrics.reached(Bound::Questions);
-            tracing::warn!(
-                site = question.site.name,
-                "too many questions to the site are under way"
-            );
+            let site = &question.site.name;
+            if let Some(untold) = self.troubles.crowded.tell(site) {
+                warn!(site, untold, "too many questions to the site are under way");
+            }
             return Found::Impossible;
         };
         let Some(request) = request(question, cookies) else { return Found::Impossible };
@@ -264,7 +276,7 @@ impl Whois {
         Queued { place, turns }: Queued,
     ) -> Flight {
         let (client, known) = (self.client.clone(), Arc::clone(&self.known));
-        let settings = self.settings.clone();
+        let (settings, troubles) = (self.settings.clone(), Arc::clone(&self.troubles));
         let asked = Instant::now();
         let (landed, landing) = watch::channel(None);
         tokio::spawn(async move {
@@ -278,7 +290,10 @@ impl Whois {
             let answer = answered.and_then(|response| read(&site, &response, asked, settings.keep));
             let answer = answer.map(Arc::new).map_err(|failure| {
                 let failure = outbound::chain(&failure);
-                tracing::warn!(site = site.name, failure, "the site cannot say who a visitor is");
+                match troubles.clueless.tell(&site.name) {
+                    Some(untold) => warn!(site = site.name, failure, untold, "{CLUELESS}"),
+                    None => debug!(site = site.name, failure, "{CLUELESS}"),
+                }
                 Error::Unavailable
             });
             drop(place);
@@ -393,6 +408,7 @@ fn hash(parts: &[&[u8]]) -> Hash {
 
 /// How long a site that could not say who a visitor is is not asked again for a session of his that goes on.
 const PAUSE: Duration = Duration::from_secs(1);
+const CLUELESS: &str = "the site cannot say who a visitor is";
 
 const QUESTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
