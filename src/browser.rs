@@ -34,8 +34,17 @@ pub struct Browser {
     line: Line,
     patience: Arc<Patience>,
     rule: Rule,
-    /// There while the browser is behind; in a box, because it is large and seldom there.
-    behind: Option<Box<Pace>>,
+    standing: Standing,
+}
+
+/// How a browser keeps up.
+enum Standing {
+    /// It owes nothing.
+    Level,
+    /// It is behind; in a box, because that is large and seldom so.
+    Behind(Box<Pace>),
+    /// It took too little for too long, and is not waited for again: not for our farewell either.
+    Gone,
 }
 
 /// What is asked of a browser that does not take what it is sent as fast as it comes.
@@ -104,7 +113,7 @@ impl Browser {
     /// A browser at the other end of `line`.
     #[must_use]
     pub fn new(line: Line, patience: Arc<Patience>) -> Self {
-        Self { line, patience, rule: Rule::Floor, behind: None }
+        Self { line, patience, rule: Rule::Floor, standing: Standing::Level }
     }
 
     /// The browser behind an upgrade, with HTTP gone from it, and what HTTP has read of it already.
@@ -119,7 +128,7 @@ impl Browser {
     }
 
     fn of_a_websocket(self) -> Self {
-        Self { rule: Rule::AnyByte, behind: None, ..self }
+        Self { rule: Rule::AnyByte, standing: Standing::Level, ..self }
     }
 
     /// Passes `tried` on, which has moved so many bytes; an error instead, if the browser has taken too little for too long.
@@ -129,19 +138,25 @@ impl Browser {
         bytes: impl FnOnce(&T) -> usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(outcome) = &tried {
-            if let Some(pace) = &mut self.behind {
-                pace.moved(outcome.as_ref().map_or(0, bytes));
-            }
-            self.behind.take_if(|pace| self.rule == Rule::AnyByte || pace.is_fresh());
-            return tried;
+        if let (Poll::Pending, Standing::Level) = (&tried, &self.standing) {
+            self.standing = Standing::Behind(Box::new(Pace::new(self.patience.stall)));
         }
-        let stall = self.patience.stall;
-        let pace = self.behind.get_or_insert_with(|| Box::new(Pace::new(stall)));
-        ready!(pace.poll_over(cx));
-        // Who asks again is told again, but it is one browser.
-        self.behind = None;
-        self.patience.metrics.reached(Bound::WriteTime);
+        match (&tried, &mut self.standing) {
+            (Poll::Ready(outcome), Standing::Behind(pace)) => {
+                pace.moved(outcome.as_ref().map_or(0, bytes));
+                if self.rule == Rule::AnyByte || pace.is_fresh() {
+                    self.standing = Standing::Level;
+                }
+                return tried;
+            }
+            (Poll::Pending, Standing::Behind(pace)) => {
+                ready!(pace.poll_over(cx));
+                self.standing = Standing::Gone;
+                self.patience.metrics.reached(Bound::WriteTime);
+            }
+            (Poll::Ready(_), Standing::Level | Standing::Gone) => return tried,
+            (Poll::Pending, Standing::Level | Standing::Gone) => {}
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -251,6 +266,10 @@ mod tests {
         }
 
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // Nobody waits for it once more, though a WebSocket would say farewell.
+        let (gone, farewell) = (Instant::now(), browser.write_all(&[0; 4096]).await);
+        assert_eq!(farewell.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(gone.elapsed(), Duration::ZERO);
         assert!(metrics.text().contains("{bound=\"write_time\"} 1"));
     }
 
