@@ -218,10 +218,10 @@ mod tests {
 
     #[test]
     fn no_default_lets_a_slow_browser_stay_for_longer_than_half_a_minute() {
-        let Settings { handshake, header, stall, idle, .. } = Settings::default();
+        let Settings { handshake, header, stall, idle, ping, pong, .. } = Settings::default();
         let body_time = crate::protocol::bosh::settings::Settings::default().body_time;
 
-        for time in [handshake, header, stall, idle, body_time] {
+        for time in [handshake, header, stall, idle, ping + pong, body_time] {
             assert!(time <= Duration::from_secs(30), "{time:?}");
         }
     }

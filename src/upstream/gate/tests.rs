@@ -83,6 +83,8 @@ async fn at_the_bound_on_waiting_browsers_another_is_refused_at_once() {
     let second = second.await.expect("it is not held");
 
     assert!(matches!(second, Err(Error::Crowded(1))), "{second:?}");
+    let counted = gate.metrics.text();
+    assert!(counted.contains(r#"bounds_reached_total{bound="sign_ins_waiting"} 1"#), "{counted}");
     first.abort();
 }
 
@@ -146,6 +148,24 @@ async fn server_that_breaks_off_is_signed_in_to_step_by_step_the_next_time() {
 
     assert!(first.contains("<auth "), "{first}");
     assert!(second.contains("<stream:stream ") && !second.contains("<auth "), "{second}");
+    signing_in.abort();
+}
+
+#[tokio::test]
+async fn server_that_never_comes_to_an_end_is_no_longer_heard_at_the_bound() {
+    let (listener, address) = silent().await;
+    let stanza = bytesize::ByteSize::kib(64);
+    let gate = gate(Settings { stanza, ..Settings::default() });
+    let signing_in = begin(&gate, target(address, Kind::Guest));
+    let mut server = accepted(&listener).await;
+
+    server.write_all(format!("{HEADER}<stream:features>").as_bytes()).await.unwrap();
+    let flood = async { while server.write_all(&[b'x'; 4096]).await.is_ok() {} };
+    timeout(PATIENCE, flood).await.unwrap();
+    accepted(&listener).await;
+
+    let counted = gate.metrics.text();
+    assert!(counted.contains(r#"bounds_reached_total{bound="upstream_stanza"} 1"#), "{counted}");
     signing_in.abort();
 }
 
