@@ -1,6 +1,7 @@
 //! A member known by asking the site: the named cookies go to a URL of the CMS, which says whose they are.
 
 mod known;
+mod reply;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +16,6 @@ use bytes::Bytes;
 use bytesize::ByteSize;
 use hyper::HeaderMap;
 use hyper::Request;
-use hyper::StatusCode;
 use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
@@ -36,7 +36,6 @@ use crate::throttle::Throttles;
 use crate::visitor::Error;
 use crate::visitor::Freshness;
 use crate::visitor::Member;
-use crate::visitor::Said;
 use crate::visitor::cookies::Cookies;
 use crate::visitor::whois::known::Answer;
 use crate::visitor::whois::known::Flight;
@@ -44,6 +43,8 @@ use crate::visitor::whois::known::Hash;
 use crate::visitor::whois::known::Key;
 use crate::visitor::whois::known::Known;
 use crate::visitor::whois::known::Landing;
+use crate::visitor::whois::reply::Failure;
+use crate::visitor::whois::reply::read;
 
 /// The bounds of asking a site: `[whois]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -290,9 +291,10 @@ impl Whois {
             let answer = answered.and_then(|response| read(&site, &response, asked, settings.keep));
             let answer = answer.map(Arc::new).map_err(|failure| {
                 let failure = outbound::chain(&failure);
-                match troubles.clueless.tell(&site.name) {
-                    Some(untold) => warn!(site = site.name, failure, untold, "{CLUELESS}"),
-                    None => debug!(site = site.name, failure, "{CLUELESS}"),
+                if let Some(untold) = troubles.clueless.tell(&site.name) {
+                    warn!(site = site.name, failure, untold, "{CLUELESS}");
+                } else {
+                    debug!(site = site.name, failure, "{CLUELESS}");
                 }
                 Error::Unavailable
             });
@@ -307,56 +309,6 @@ enum Found {
     Answer(Arc<Answer>),
     Flight(watch::Receiver<Landing>),
     Impossible,
-}
-
-/// Why a site has not said who a visitor is; for the log.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("whois cannot be asked")]
-    Request(#[from] outbound::Error),
-    #[error("whois answered {0}: its secret and ours differ")]
-    Secret(StatusCode),
-    #[error("whois answered {0}")]
-    Status(StatusCode),
-    #[error("whois answered something else than the JSON of its contract")]
-    Json(#[source] serde_json::Error),
-    #[error("whois did not answer in time")]
-    Deadline,
-    #[error("no question is asked any more")]
-    Closed,
-}
-
-/// What whois answers.
-#[derive(Debug, Deserialize)]
-struct Reply {
-    authenticated: bool,
-    /// How many seconds the answer is good for.
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
-fn read(
-    site: &Site,
-    response: &hyper::Response<Bytes>,
-    asked: Instant,
-    keep: Duration,
-) -> Result<Answer, Failure> {
-    match response.status() {
-        StatusCode::OK => {}
-        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            return Err(Failure::Secret(status));
-        }
-        status => return Err(Failure::Status(status)),
-    }
-    let reply: Reply = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
-    let member = if reply.authenticated {
-        let said: Said = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
-        super::member(site, said)
-    } else {
-        None
-    };
-    let keep = reply.expires_in.map_or(keep, |seconds| keep.min(Duration::from_secs(seconds)));
-    Ok(Answer { member, asked, keep, bytes: response.body().len() })
 }
 
 /// Nothing where the secret or the cookies cannot stand in a header; a browser's can.

@@ -1,0 +1,65 @@
+//! What a site answers to the question who a visitor is, and what it may do instead.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::outbound;
+use crate::site::Site;
+use crate::visitor;
+use crate::visitor::Said;
+use crate::visitor::whois::known::Answer;
+
+/// Why a site has not said who a visitor is; for the log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("whois cannot be asked")]
+    Request(#[from] outbound::Error),
+    #[error("whois answered {0}: its secret and ours differ")]
+    Secret(StatusCode),
+    #[error("whois answered {0}")]
+    Status(StatusCode),
+    #[error("whois answered something else than the JSON of its contract")]
+    Json(#[source] serde_json::Error),
+    #[error("whois did not answer in time")]
+    Deadline,
+    #[error("no question is asked any more")]
+    Closed,
+}
+
+/// What whois answers.
+#[derive(Debug, Deserialize)]
+struct Reply {
+    authenticated: bool,
+    /// How many seconds the answer is good for.
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+/// What the answer says, asked for at `asked` and good for `keep` at most.
+pub(super) fn read(
+    site: &Site,
+    response: &hyper::Response<Bytes>,
+    asked: Instant,
+    keep: Duration,
+) -> Result<Answer, Failure> {
+    match response.status() {
+        StatusCode::OK => {}
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            return Err(Failure::Secret(status));
+        }
+        status => return Err(Failure::Status(status)),
+    }
+    let reply: Reply = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
+    let member = if reply.authenticated {
+        let said: Said = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
+        visitor::member(site, said)
+    } else {
+        None
+    };
+    let keep = reply.expires_in.map_or(keep, |seconds| keep.min(Duration::from_secs(seconds)));
+    Ok(Answer { member, asked, keep, bytes: response.body().len() })
+}
