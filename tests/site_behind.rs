@@ -316,8 +316,8 @@ async fn outage_of_the_site_is_told_to_the_log_once_in_a_while_with_a_piece_of_t
     let (proxy, listener) = before_a_server().await;
     drop(listener);
 
-    let long = format!("/{}?token=OF-THE-VISITOR", "way/".repeat(1000));
-    for path in [long.as_str(), "/a?token=OF-THE-VISITOR", "/b", "/c", "/d"] {
+    let endless = format!("/{}?token=OF-THE-VISITOR", "way/".repeat(1000));
+    for path in [endless.as_str(), "/a?token=OF-THE-VISITOR", "/b", "/c", "/d"] {
         let mut browser = Wire::open(&proxy, "http/1.1").await;
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         browser.write(head).await;

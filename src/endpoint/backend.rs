@@ -245,9 +245,10 @@ fn report(troubles: &Troubles, (site, path): (&str, &str), error: &Error) {
         Error::Request(_) => (&troubles.unreachable, "the site's own web server cannot be reached"),
         Error::Silent => (&troubles.silent, "the site's own web server does not answer"),
     };
-    match throttles.tell(site) {
-        Some(untold) => warn!(site, path, error = chain, untold, "{message}"),
-        None => debug!(site, path, error = chain, "{message}"),
+    if let Some(untold) = throttles.tell(site) {
+        warn!(site, path, error = chain, untold, "{message}");
+    } else {
+        debug!(site, path, error = chain, "{message}");
     }
 }
 

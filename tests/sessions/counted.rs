@@ -99,8 +99,8 @@ async fn sign_ins_are_counted_with_how_they_ended_and_how_long_they_took() {
     assert_eq!(Browser::new(&proxy, None).begin(1).await.1.status, 503);
     assert_counted(&proxy, "unreachable").await;
     counted(&proxy, &format!("vestibule_upstream_up{{upstream=\"{NOWHERE}\"}} 0\n")).await;
-    let refused = shown(&proxy, "vestibule_sign_ins_total{outcome=\"refused\"}").await;
-    counted(&proxy, &format!("vestibule_passes_refused_total {refused}\n")).await;
+    let passes = shown(&proxy, "vestibule_sign_ins_total{outcome=\"refused\"}").await;
+    counted(&proxy, &format!("vestibule_passes_refused_total {passes}\n")).await;
     counted(&proxy, "vestibule_refusals_total{reason=\"unavailable\"} 4\n").await;
 }
 
@@ -151,7 +151,7 @@ async fn line_of_a_session_says_who_and_from_where_as_a_believed_proxy_has_it() 
             let begins = format!("transport=\"{transport}\" address={address} reason=");
             let said = async {
                 while !log.text().contains(&begins) {
-                    tokio::task::yield_now().await
+                    tokio::task::yield_now().await;
                 }
             };
             assert!(timeout(PATIENCE, said).await.is_ok(), "no {begins} in {}", log.text());
@@ -181,7 +181,8 @@ async fn before(server: &Server, settings: &str, session: &str) -> Proxy {
 async fn shown(proxy: &Proxy, name: &str) -> f64 {
     let text = proxy.metrics().await;
     let sample = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    sample.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    assert!(sample.is_some(), "no {name} in {text}");
+    sample.unwrap().parse().unwrap()
 }
 
 /// There were sign-ins that ended so, and each has its duration.

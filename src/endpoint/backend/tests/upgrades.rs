@@ -97,7 +97,7 @@ async fn upgrade_that_the_browser_does_not_complete_is_given_up() {
 #[tokio::test]
 async fn websocket_of_the_site_stays_though_its_browser_is_slower_than_an_answer_may_be_read() {
     let (server, metrics) = (Server::start().await, Arc::new(Metrics::new()));
-    let mut browser = slow_browser(&server, &metrics).await;
+    let mut browser = slow_browser(&server, &metrics);
     let head = "GET /socket HTTP/1.1\r\nHost: www.example.org\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     // What it says at once behind its request is not lost.
     browser.write_all(format!("{head}hello").as_bytes()).await.unwrap();
@@ -131,7 +131,7 @@ async fn seconds(count: u32) {
 }
 
 /// A browser on a line that holds a few kilobytes, before an edge that brings its requests to `server`.
-async fn slow_browser(server: &Server, metrics: &Arc<Metrics>) -> UnixStream {
+fn slow_browser(server: &Server, metrics: &Arc<Metrics>) -> UnixStream {
     let (browser, edge) = UnixStream::pair().unwrap();
     SockRef::from(&edge).set_send_buffer_size(1).unwrap();
     let patience = Patience::new(Duration::from_secs(30), metrics.clone());
