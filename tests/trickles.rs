@@ -110,7 +110,7 @@ async fn answer_that_is_read_a_little_at_a_time_over_http_1_is_given_up() {
     browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let trickle = tokio::spawn(async move {
         for _ in 0..PIECES {
-            browser.read(&mut [0; 16]).await.unwrap();
+            browser.read_exact(&mut [0; 16]).await.unwrap();
             sleep(Duration::from_millis(50)).await;
         }
     });
