@@ -118,6 +118,7 @@ pub struct Whois {
 struct Troubles {
     crowded: Throttles,
     clueless: Throttles,
+    nameless: Throttles,
 }
 
 /// How many may ask one site.
@@ -288,7 +289,9 @@ impl Whois {
             };
             let answered =
                 tokio::time::timeout(settings.timeout, ask).await.unwrap_or(Err(Failure::Deadline));
-            let answer = answered.and_then(|response| read(&site, &response, asked, settings.keep));
+            let answer = answered.and_then(|response| {
+                read(&site, &response, (asked, settings.keep), &troubles.nameless)
+            });
             let answer = answer.map(Arc::new).map_err(|failure| {
                 let failure = outbound::chain(&failure);
                 if let Some(untold) = troubles.clueless.tell(&site.name) {

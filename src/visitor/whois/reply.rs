@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::outbound;
 use crate::site::Site;
+use crate::throttle::Throttles;
 use crate::visitor;
 use crate::visitor::Said;
 use crate::visitor::whois::known::Answer;
@@ -39,12 +40,13 @@ struct Reply {
     expires_in: Option<u64>,
 }
 
-/// What the answer says, asked for at `asked` and good for `keep` at most.
+/// What the answer says, asked for at `asked` and good for `keep` at most; names that can be no address are told to the log
+/// as `nameless` has it.
 pub(super) fn read(
     site: &Site,
     response: &hyper::Response<Bytes>,
-    asked: Instant,
-    keep: Duration,
+    (asked, keep): (Instant, Duration),
+    nameless: &Throttles,
 ) -> Result<Answer, Failure> {
     match response.status() {
         StatusCode::OK => {}
@@ -56,7 +58,7 @@ pub(super) fn read(
     let reply: Reply = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
     let member = if reply.authenticated {
         let said: Said = serde_json::from_slice(response.body()).map_err(Failure::Json)?;
-        visitor::member(site, said)
+        visitor::member(site, said, nameless)
     } else {
         None
     };
