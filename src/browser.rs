@@ -12,6 +12,9 @@ use std::task::Poll;
 use std::task::ready;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
@@ -31,8 +34,17 @@ pub struct Browser {
     line: Line,
     patience: Arc<Patience>,
     rule: Rule,
-    /// There while the browser is behind; in a box, because it is large and seldom there.
-    behind: Option<Box<Pace>>,
+    standing: Standing,
+}
+
+/// How a browser keeps up.
+enum Standing {
+    /// It owes nothing.
+    Level,
+    /// It is behind; in a box, because that is large and seldom so.
+    Behind(Box<Pace>),
+    /// It took too little for too long, and is not waited for again: not for our farewell either.
+    Gone,
 }
 
 /// What is asked of a browser that does not take what it is sent as fast as it comes.
@@ -101,14 +113,22 @@ impl Browser {
     /// A browser at the other end of `line`.
     #[must_use]
     pub fn new(line: Line, patience: Arc<Patience>) -> Self {
-        Self { line, patience, rule: Rule::Floor, behind: None }
+        Self { line, patience, rule: Rule::Floor, standing: Standing::Level }
     }
 
-    /// The same browser in an established session: any byte will do now, for a phone with a bad line is slow but steady, and
-    /// one more login with all its rooms would be slower. Who has a session is bounded in number.
+    /// The browser behind an upgrade, with HTTP gone from it, and what HTTP has read of it already.
+    ///
+    /// Any byte will do now, for a phone with a bad line is slow but steady, and one more login with all its rooms would be
+    /// slower. Who has a WebSocket is bounded in number.
     #[must_use]
-    pub fn in_session(self) -> Self {
-        Self { rule: Rule::AnyByte, behind: None, ..self }
+    pub fn taken_from_http(upgraded: Upgraded) -> Option<(Self, Bytes)> {
+        // The listeners serve nothing but browsers.
+        let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
+        Some((parts.io.into_inner().of_a_websocket(), parts.read_buf))
+    }
+
+    fn of_a_websocket(self) -> Self {
+        Self { rule: Rule::AnyByte, standing: Standing::Level, ..self }
     }
 
     /// Passes `tried` on, which has moved so many bytes; an error instead, if the browser has taken too little for too long.
@@ -118,19 +138,25 @@ impl Browser {
         bytes: impl FnOnce(&T) -> usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(outcome) = &tried {
-            if let Some(pace) = &mut self.behind {
-                pace.moved(outcome.as_ref().map_or(0, bytes));
-            }
-            self.behind.take_if(|pace| self.rule == Rule::AnyByte || pace.is_fresh());
-            return tried;
+        if let (Poll::Pending, Standing::Level) = (&tried, &self.standing) {
+            self.standing = Standing::Behind(Box::new(Pace::new(self.patience.stall)));
         }
-        let stall = self.patience.stall;
-        let pace = self.behind.get_or_insert_with(|| Box::new(Pace::new(stall)));
-        ready!(pace.poll_over(cx));
-        // Who asks again is told again, but it is one browser.
-        self.behind = None;
-        self.patience.metrics.reached(Bound::WriteTime);
+        match (&tried, &mut self.standing) {
+            (Poll::Ready(outcome), Standing::Behind(pace)) => {
+                pace.moved(outcome.as_ref().map_or(0, bytes));
+                if self.rule == Rule::AnyByte || pace.is_fresh() {
+                    self.standing = Standing::Level;
+                }
+                return tried;
+            }
+            (Poll::Pending, Standing::Behind(pace)) => {
+                ready!(pace.poll_over(cx));
+                self.standing = Standing::Gone;
+                self.patience.metrics.reached(Bound::WriteTime);
+            }
+            (Poll::Ready(_), Standing::Level | Standing::Gone) => return tried,
+            (Poll::Pending, Standing::Level | Standing::Gone) => {}
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -240,6 +266,10 @@ mod tests {
         }
 
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // Nobody waits for it once more, though a WebSocket would say farewell.
+        let (gone, farewell) = (Instant::now(), browser.write_all(&[0; 4096]).await);
+        assert_eq!(farewell.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(gone.elapsed(), Duration::ZERO);
         assert!(metrics.text().contains("{bound=\"write_time\"} 1"));
     }
 
@@ -275,9 +305,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn browser_in_a_session_that_takes_any_byte_now_and_then_stays() {
+    async fn browser_with_a_websocket_that_takes_any_byte_now_and_then_stays() {
         let (browser, _other, metrics) = connected().await;
-        let mut browser = browser.in_session();
+        let mut browser = browser.of_a_websocket();
 
         let slow = lives(&mut browser, 1, 29).await;
         let silent = lives(&mut browser, 1, 31).await;

@@ -16,6 +16,8 @@ pub mod file;
 
 pub mod live;
 
+pub mod throttle;
+
 pub mod address;
 
 pub mod metrics;

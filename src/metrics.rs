@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Encoder;
-use prometheus::Histogram;
 use prometheus::HistogramOpts;
+use prometheus::HistogramVec;
 use prometheus::IntCounter;
 use prometheus::IntCounterVec;
 use prometheus::IntGauge;
@@ -36,7 +36,7 @@ pub struct Metrics {
     stanzas: IntCounterVec,
     bytes: IntCounterVec,
     sign_ins: IntCounterVec,
-    sign_in_seconds: Histogram,
+    sign_in_seconds: HistogramVec,
     passes_refused: IntCounter,
     refusals: IntCounterVec,
     bounds: IntCounterVec,
@@ -119,9 +119,10 @@ impl Metrics {
             stanzas: counters("stanzas_total", "Stanzas carried.", &["transport", "direction"]),
             bytes: counters("stanza_bytes_total", "Their bytes.", &["transport", "direction"]),
             sign_ins: counters("sign_ins_total", "Attempts to sign in upstream.", &["outcome"]),
-            sign_in_seconds: histogram(
+            sign_in_seconds: histograms(
                 "sign_in_duration_seconds",
-                "How long a sign-in upstream took that succeeded.",
+                "How long an attempt to sign in upstream took.",
+                &["outcome"],
             ),
             passes_refused: counter(
                 "passes_refused_total",
@@ -169,11 +170,9 @@ impl Metrics {
     /// An attempt to sign in at the server `upstream` has ended, after so long.
     pub fn signed_in(&self, upstream: &str, outcome: SignIn, took: Duration) {
         self.sign_ins.with_label_values(&[outcome.label()]).inc();
+        self.sign_in_seconds.with_label_values(&[outcome.label()]).observe(took.as_secs_f64());
         let up = match outcome {
-            SignIn::Done => {
-                self.sign_in_seconds.observe(took.as_secs_f64());
-                1
-            }
+            SignIn::Done => 1,
             SignIn::Refused => {
                 self.passes_refused.inc();
                 1
@@ -248,6 +247,8 @@ impl Metrics {
         }
         for outcome in SignIn::ALL {
             self.sign_ins.with_label_values(&[outcome.label()]).reset();
+            // It is there once it was named.
+            let _ = self.sign_in_seconds.with_label_values(&[outcome.label()]);
         }
         for bound in Bound::ALL {
             self.bounds.with_label_values(&[bound.label()]).reset();
@@ -295,9 +296,9 @@ fn gauge(name: &str, help: &str) -> IntGauge {
     clippy::expect_used,
     reason = "fails for a malformed name alone, and each is in this file"
 )]
-fn histogram(name: &str, help: &str) -> Histogram {
+fn histograms(name: &str, help: &str, labels: &[&str]) -> HistogramVec {
     let options = HistogramOpts::from(options(name, help)).buckets(SIGN_IN_SECONDS.to_vec());
-    Histogram::with_opts(options).expect("a well-formed name")
+    HistogramVec::new(options, labels).expect("a well-formed name")
 }
 
 /// From a server next door to one at its limit.
@@ -315,6 +316,7 @@ mod tests {
         for line in [
             r#"vestibule_sessions{kind="guest",transport="websocket"} 0"#,
             r#"vestibule_sign_ins_total{outcome="refused"} 0"#,
+            r#"vestibule_sign_in_duration_seconds_count{outcome="late"} 0"#,
             r#"vestibule_bounds_reached_total{bound="unknown_sids"} 0"#,
             "vestibule_passes_refused_total 0",
             "vestibule_held 0",

@@ -56,6 +56,37 @@ async fn every_metric_is_documented() {
 }
 
 #[tokio::test]
+async fn every_bound_has_the_setting_that_is_documented_beside_it() {
+    let proxy = before(&[], "listen = '127.0.0.1:0'").await;
+    let page = std::fs::read_to_string("docs/metrics.md").unwrap();
+    let settings = std::fs::read_to_string("proxy.toml").unwrap();
+    let is_set = |setting: &str| {
+        let (table, key) = setting.split_once("] ").unwrap();
+        let (_, rest) = settings.split_once(&format!("\n[{table}]\n")).unwrap();
+        let keys = rest.split("\n[").next().unwrap().lines();
+        keys.into_iter().any(|line| line.starts_with(&format!("{key} = ")))
+    };
+
+    let answer = ask_internal(&proxy, "GET /metrics HTTP/1.1").await;
+
+    let bounds =
+        answer.lines().filter_map(|line| line.split("{bound=\"").nth(1)?.split('"').next());
+    let rows: Vec<&str> = bounds
+        .map(|bound| {
+            let begin = format!("| `{bound}` | ");
+            page.lines()
+                .find_map(|line| line.strip_prefix(&begin))
+                .unwrap_or_else(|| panic!("{bound}"))
+        })
+        .collect();
+    assert!(rows.len() > 20);
+    for row in rows {
+        let setting = row.strip_prefix("`[").and_then(|row| row.split('`').next()).unwrap();
+        assert!(is_set(setting), "{row}");
+    }
+}
+
+#[tokio::test]
 async fn it_is_healthy_as_long_as_it_serves_and_ready_while_every_server_can_be_reached() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let up = server.local_addr().unwrap();

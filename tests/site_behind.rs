@@ -34,6 +34,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::gateway::Proxy;
 use crate::support::gateway::trusting;
+use crate::support::http::counted;
+use crate::support::log::Log;
 use crate::support::wire::Wire;
 
 fn site(backend: SocketAddr) -> String {
@@ -305,6 +307,32 @@ async fn person_whose_site_is_down_gets_a_page_and_a_program_a_line() {
         assert!(answer.contains("cache-control: no-store\r\n"), "{answer}");
         assert!(!answer.contains(&port) && !answer.contains("refused"), "{answer}");
     }
+    counted(&proxy, "vestibule_refusals_total{reason=\"bad_gateway\"}", 3).await;
+}
+
+#[tokio::test]
+async fn outage_of_the_site_is_told_to_the_log_once_in_a_while_with_a_piece_of_the_path() {
+    let log = Log::capture();
+    let (proxy, listener) = before_a_server().await;
+    drop(listener);
+
+    let endless = format!("/{}?token=OF-THE-VISITOR", "way/".repeat(1000));
+    for path in [endless.as_str(), "/a?token=OF-THE-VISITOR", "/b", "/c", "/d"] {
+        let mut browser = Wire::open(&proxy, "http/1.1").await;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        browser.write(head).await;
+        assert!(browser.read_to_end().await.starts_with(b"HTTP/1.1 502"));
+    }
+
+    let text = log.text();
+    let of_the_site = text.lines().filter(|line| line.contains("web server cannot be reached"));
+    let (told, untold): (Vec<&str>, Vec<&str>) =
+        of_the_site.partition(|line| line.contains("WARN"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("/way/way/") && told[0].contains("untold=0"), "{told:?}");
+    assert!(told[0].len() < 500, "{told:?}");
+    assert!(!text.contains("OF-THE-VISITOR"), "{text}");
+    assert!(untold.len() == 4 && untold.iter().all(|line| line.contains("DEBUG")), "{untold:?}");
 }
 
 fn certificates(proxy: &Proxy) -> Vec<reqwest::Certificate> {

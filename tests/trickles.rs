@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::io::ReadHalf;
@@ -16,11 +17,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::support::gateway::ORIGIN;
+use crate::support::gateway::Proxy;
+use crate::support::http::Endless;
 use crate::support::http::HEADERS;
 use crate::support::http::Held;
+use crate::support::http::PING;
 use crate::support::http::RST_STREAM;
 use crate::support::http::SETTINGS;
 use crate::support::http::connect;
+use crate::support::http::connect_narrow;
+use crate::support::http::counted;
 use crate::support::http::door;
 use crate::support::http::frame;
 use crate::support::http::get;
@@ -30,6 +37,9 @@ use crate::support::http::open;
 use crate::support::http::preface;
 use crate::support::http::reached;
 use crate::support::http::until_closed;
+use crate::support::script::Script;
+use crate::support::script::Server;
+use crate::support::websocket::Socket;
 
 #[tokio::test]
 async fn handshake_that_trickles_is_over_at_its_deadline() {
@@ -92,6 +102,84 @@ async fn answer_that_is_read_a_little_at_a_time_over_http_2_is_reset() {
 }
 
 #[tokio::test]
+async fn answer_that_is_read_a_little_at_a_time_over_http_1_is_given_up() {
+    let mut site = Endless::start().await;
+    let proxy = door("http = ['127.0.0.1:0']", "stall = '1s'", Some(site.address)).await;
+    let mut browser = connect_narrow(proxy.plain()).await;
+
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let trickle = tokio::spawn(async move {
+        for _ in 0..PIECES {
+            browser.read_exact(&mut [0; 16]).await.unwrap();
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    site.left.recv().await.unwrap();
+
+    assert!(!trickle.is_finished());
+    reached(&proxy, "write_time", 1).await;
+}
+
+#[tokio::test]
+async fn websocket_that_is_never_read_is_ended_in_time_and_so_is_its_stream() {
+    let server = Server::start(Script::Good).await;
+    let proxy = Proxy::with(&format!(
+        "[http]\nstall = '500ms'\n[[site]]\nhosts = ['localhost']\n\
+         [site.guests]\ndomain = 'guest.localhost'\nupstream = '{}'\nsecret = 'a secret of the tests'\n",
+        server.address()
+    ))
+    .await;
+    let (narrow, tls) = (connect_narrow(proxy.address()).await, proxy.tls("http/1.1"));
+    let origin = [("origin", ORIGIN)];
+    let mut socket = Socket::over(narrow, tls, "/xmpp-websocket", &origin).await.unwrap();
+    socket.sign_in("guest.localhost").await;
+
+    // Each answer is as long as its question, and is never read.
+    let id = "i".repeat(60_000);
+    let ping = format!(
+        "<iq xmlns='jabber:client' type='get' id='{id}'><ping xmlns='urn:xmpp:ping'/></iq>"
+    );
+    while socket.is_taken(&ping).await {}
+
+    server.has_seen(|seen| seen.gone == 1).await;
+    reached(&proxy, "write_time", 1).await;
+    counted(&proxy, "vestibule_sessions{kind=\"guest\",transport=\"websocket\"}", 0).await;
+}
+
+#[tokio::test]
+async fn http_2_connection_whose_browser_answers_no_ping_is_closed_though_a_request_is_under_way() {
+    let mut site = Held::start().await;
+    let proxy = door("", "ping = '200ms'\npong = '200ms'", Some(site.address)).await;
+    let mut dead = open(&proxy, "h2").await;
+    dead.write_all(&[preface(), get(1, &[])].concat()).await.unwrap();
+    site.asked.recv().await.unwrap();
+
+    let (stream, _) = next_of(&mut dead, PING).await.unwrap();
+    until_closed(dead).await;
+
+    assert_eq!(stream, 0);
+    counted(&proxy, "vestibule_connections", 0).await;
+}
+
+#[tokio::test]
+async fn http_2_connection_whose_browser_answers_pings_waits_for_its_answer() {
+    let mut site = Held::start().await;
+    let proxy = door("", "ping = '200ms'\npong = '5s'", Some(site.address)).await;
+    let mut browser = open(&proxy, "h2").await;
+    browser.write_all(&[preface(), get(1, &[])].concat()).await.unwrap();
+    site.asked.recv().await.unwrap();
+
+    for _ in 0..4 {
+        let (_, ping) = next_of(&mut browser, PING).await.unwrap();
+        browser.write_all(&frame(PING, ACK, 0, &ping)).await.unwrap();
+    }
+    site.answer.notify_one();
+    let (answered, _) = next_of(&mut browser, HEADERS).await.unwrap();
+
+    assert_eq!(answered, 1);
+}
+
+#[tokio::test]
 async fn stream_beyond_the_bound_is_refused_and_the_others_are_served() {
     let mut site = Held::start().await;
     let proxy = door("", "streams = 1", Some(site.address)).await;
@@ -150,5 +238,7 @@ async fn crumbs() -> std::net::SocketAddr {
 }
 
 const WINDOW_UPDATE: u8 = 8;
+/// The flag of a PING that answers one (RFC 9113 §6.7).
+const ACK: u8 = 1;
 /// Fifteen seconds of a trickle: many times the deadlines here.
 const PIECES: usize = 300;

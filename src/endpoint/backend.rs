@@ -31,6 +31,8 @@ use tokio::time::Instant;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
+use tracing::warn;
 
 use crate::endpoint::Body;
 use crate::endpoint::Refusal;
@@ -43,6 +45,7 @@ use crate::endpoint::backend::upgrade::Wanted;
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;
+use crate::throttle::Throttles;
 use crate::visitor::Visitors;
 use crate::visitor::cookies;
 
@@ -72,8 +75,16 @@ pub struct Backend {
     client: Client,
     visitors: Arc<Visitors>,
     settings: Settings,
+    troubles: Arc<Troubles>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+}
+
+/// When the log was last told of a site's web server: every page that is asked for while it is down fails.
+#[derive(Debug, Default)]
+struct Troubles {
+    unreachable: Throttles,
+    silent: Throttles,
 }
 
 impl Backend {
@@ -86,7 +97,7 @@ impl Backend {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { client, visitors, settings, tasks, shutdown }
+        Self { client, visitors, settings, troubles: Arc::default(), tasks, shutdown }
     }
 
     /// Brings a request to the site's own web server, and the answer back as soon as its head is there.
@@ -113,7 +124,7 @@ impl Backend {
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         match self.bring(site, request, address, https).await {
             Err(refusal @ (Refusal::BadGateway | Refusal::GatewayTimeout)) if for_people => {
-                Ok(page::page(refusal.status()))
+                Ok(page::page(refusal))
             }
             answered => answered,
         }
@@ -144,8 +155,10 @@ impl Backend {
         if wanted.is_some() {
             Wanted::dress(request.headers_mut());
         }
-        let mut response =
-            self.send(request).await.map_err(|error| error.refusal(&site.name, &path))?;
+        let mut response = self.send(request).await.map_err(|error| {
+            report(&self.troubles, (&site.name, &path), &error);
+            error.refusal()
+        })?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches {
             let wanted = wanted.ok_or(Refusal::BadGateway)?;
@@ -209,24 +222,38 @@ enum Error {
 
 impl Error {
     /// What the browser is told; the log is told more.
-    fn refusal(&self, site: &str, path: &str) -> Refusal {
-        let error = outbound::chain(self);
+    fn refusal(&self) -> Refusal {
         match self {
             Self::Request(outbound) if outbound.is_of_the_body() => {
-                tracing::debug!(site, path, error, "an upload did not come to its end");
                 Refusal::BadRequest("the upload did not come to its end")
             }
-            Self::Request(_) => {
-                tracing::warn!(site, path, error, "the site's own web server cannot be reached");
-                Refusal::BadGateway
-            }
-            Self::Silent => {
-                tracing::warn!(site, path, "the site's own web server does not answer");
-                Refusal::GatewayTimeout
-            }
+            Self::Request(_) => Refusal::BadGateway,
+            Self::Silent => Refusal::GatewayTimeout,
         }
     }
 }
+
+/// Tells the log, but not of each of a thousand pages that one outage keeps back, nor all that a stranger can write into a
+/// path; what may be behind its `?` is nobody's business.
+fn report(troubles: &Troubles, (site, path): (&str, &str), error: &Error) {
+    let chain = outbound::chain(error);
+    let path: String = path.chars().take(LONGEST_PATH).collect();
+    let (throttles, message) = match error {
+        Error::Request(outbound) if outbound.is_of_the_body() => {
+            return debug!(site, path, error = chain, "an upload did not come to its end");
+        }
+        Error::Request(_) => (&troubles.unreachable, "the site's own web server cannot be reached"),
+        Error::Silent => (&troubles.silent, "the site's own web server does not answer"),
+    };
+    if let Some(untold) = throttles.tell(site) {
+        warn!(site, path, error = chain, untold, "{message}");
+    } else {
+        debug!(site, path, error = chain, "{message}");
+    }
+}
+
+/// What the log has of a path, in characters.
+const LONGEST_PATH: usize = 100;
 
 fn cookie_fields(headers: &HeaderMap) -> HeaderMap {
     let fields = headers.get_all(header::COOKIE).iter();

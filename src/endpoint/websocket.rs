@@ -17,8 +17,6 @@ use hyper::header::HeaderMap;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
 use hyper::upgrade::OnUpgrade;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -102,17 +100,10 @@ async fn arrive(
         Ok(Err(error)) => return debug!(%error, "the browser left before its upgrade was done"),
         Err(_) => return debug!("an upgrade was not done in time"),
     };
-    let Some((browser, read_ahead)) = taken_from_http(upgraded) else { return };
+    let Some((browser, read_ahead)) = Browser::taken_from_http(upgraded) else { return };
     let limits = edge.xml;
     let arrival = Arrival { browser, read_ahead, place, limits, entry, subject, stay };
     run(arrival, edge.websocket.clone(), edge.tasks.clone(), edge.shutdown.clone()).await;
-}
-
-/// The connection itself, with hyper gone from it, and what hyper has read of it already.
-fn taken_from_http(upgraded: Upgraded) -> Option<(Browser, Bytes)> {
-    // The listeners serve nothing but browsers.
-    let parts = upgraded.downcast::<TokioIo<Browser>>().ok()?;
-    Some((parts.io.into_inner().in_session(), parts.read_buf))
 }
 
 /// Checks the opening handshake (RFC 6455 §4.2.1, RFC 7395 §3.1); the value of `Sec-WebSocket-Accept`.

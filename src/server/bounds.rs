@@ -54,6 +54,12 @@ pub struct Settings {
     /// How long an HTTP/2 connection may have no request under way.
     #[serde(with = "humantime_serde")]
     pub idle: Duration,
+    /// How long an HTTP/2 connection may be silent before it is pinged.
+    #[serde(with = "humantime_serde")]
+    pub ping: Duration,
+    /// How long the answer to that ping may take.
+    #[serde(with = "humantime_serde")]
+    pub pong: Duration,
 }
 
 impl Default for Settings {
@@ -71,6 +77,8 @@ impl Default for Settings {
             streams: 100,
             resets: 20,
             idle: Duration::from_secs(30),
+            ping: Duration::from_secs(20),
+            pong: Duration::from_secs(10),
         }
     }
 }
@@ -210,10 +218,10 @@ mod tests {
 
     #[test]
     fn no_default_lets_a_slow_browser_stay_for_longer_than_half_a_minute() {
-        let Settings { handshake, header, stall, idle, .. } = Settings::default();
+        let Settings { handshake, header, stall, idle, ping, pong, .. } = Settings::default();
         let body_time = crate::protocol::bosh::settings::Settings::default().body_time;
 
-        for time in [handshake, header, stall, idle, body_time] {
+        for time in [handshake, header, stall, idle, ping + pong, body_time] {
             assert!(time <= Duration::from_secs(30), "{time:?}");
         }
     }

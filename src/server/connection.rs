@@ -295,8 +295,8 @@ fn http2_within(settings: &Settings, streams: Streams) -> http2::Builder<Streams
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(HTTP2_PING)
-        .keep_alive_timeout(HTTP2_PONG);
+        .keep_alive_interval(settings.ping)
+        .keep_alive_timeout(settings.pong);
     builder
 }
 
@@ -327,10 +327,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is kept of one answer over HTTP/2 before more of it is asked for, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long an HTTP/2 connection may be silent before it is pinged.
-const HTTP2_PING: Duration = Duration::from_secs(20);
-/// How long it may be silent then: one that is dead is gone within half a minute.
-const HTTP2_PONG: Duration = Duration::from_secs(10);
 /// How long a browser may stay that was told to leave and asks nothing.
 const LEAVING: Duration = Duration::from_secs(5);
 /// How the library says `ENHANCE_YOUR_CALM` (RFC 9113 §7), on resets and on every flood that it knows.

@@ -243,7 +243,7 @@ fn nonce() -> Result<[u8; 16], Error> {
 fn report(server: &Server, target: &Target, error: &Error) {
     let (upstream, domain) = (&target.upstream.address, target.domain.as_str());
     let error_chain = outbound::chain(error);
-    let Some(untold) = server.tell() else {
+    let Some(untold) = server.failures.tell() else {
         return debug!(upstream, domain, error = error_chain, "a sign-in failed");
     };
     match error.outcome() {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::metrics::label::Kind;
 use crate::protocol::login::Pace;
+use crate::throttle::Throttle;
 use crate::upstream::settings::Settings;
 
 /// One server; what happens to it happens to no other.
@@ -20,8 +21,9 @@ pub(super) struct Server {
     pub(super) under_way: Lane,
     /// Browsers that are held, those under way included.
     pub(super) waiting: Lane,
+    /// When the log was last told of a failure.
+    pub(super) failures: Throttle,
     careful_until: Mutex<Option<Instant>>,
-    told: Mutex<Told>,
 }
 
 /// Places that are taken for a while, the last of them by members alone.
@@ -39,19 +41,13 @@ pub(super) struct Entered<'a> {
     _guest: Option<SemaphorePermit<'a>>,
 }
 
-#[derive(Debug, Default)]
-struct Told {
-    at: Option<Instant>,
-    untold: u64,
-}
-
 impl Server {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             under_way: Lane::new(settings.sign_ins),
             waiting: Lane::new(settings.waiting),
+            failures: Throttle::default(),
             careful_until: Mutex::new(None),
-            told: Mutex::default(),
         }
     }
 
@@ -66,17 +62,6 @@ impl Server {
     pub(super) fn be_careful(&self) {
         let mut until = self.careful_until.lock().unwrap_or_else(PoisonError::into_inner);
         *until = Some(Instant::now() + CAREFUL);
-    }
-
-    /// Whether the log is to be told of a failure, and then how many it was not told of since it last was.
-    pub(super) fn tell(&self) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.at.is_some_and(|at| at.elapsed() < QUIET) {
-            told.untold = told.untold.saturating_add(1);
-            return None;
-        }
-        told.at = Some(Instant::now());
-        Some(std::mem::take(&mut told.untold))
     }
 }
 
@@ -111,8 +96,6 @@ impl Lane {
 /// How long a server that surprised us is signed in to step by step: a restart is over by then, and what dislikes pipelining
 /// costs one visitor a second try every so often (`pipelining = false` spares it).
 const CAREFUL: Duration = Duration::from_secs(600);
-/// How long the log is left alone after it was told of a failure.
-const QUIET: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -157,16 +140,5 @@ mod tests {
         assert_eq!(server.pace(true), Pace::StepByStep);
         advance(CAREFUL).await;
         assert_eq!(server.pace(true), Pace::Pipelined);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn log_is_told_now_and_then_and_of_how_many_it_was_not() {
-        let server = server(1);
-
-        let told: Vec<_> = (0..5).map(|_| server.tell()).collect();
-        advance(QUIET).await;
-
-        assert_eq!(told, [Some(0), None, None, None, None]);
-        assert_eq!(server.tell(), Some(4));
     }
 }

@@ -1,6 +1,9 @@
 //! The keys that a site publishes (RFC 7517): fetched once for all who wait, and again for a key that nobody knows.
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -17,11 +20,13 @@ use jsonwebtoken::Header;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::key;
 use crate::site::key::Keys;
+use crate::throttle::Throttle;
 use crate::visitor::Error;
 use crate::visitor::Freshness;
 
@@ -38,7 +43,7 @@ pub struct Settings {
     /// How old they may be when a session begins; while they cannot be fetched, older ones do.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
-    /// How long nobody fetches them again, whatever key is asked for.
+    /// How long nobody fetches them again, whatever key is asked for; who shows a new one is held meanwhile.
     #[serde(with = "humantime_serde")]
     pub pause: Duration,
 }
@@ -60,6 +65,7 @@ pub(super) struct Jwks {
     client: Client,
     settings: Settings,
     published: Arc<Mutex<HashMap<String, Published>>>,
+    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +74,11 @@ struct Published {
     kept: Option<(Arc<Keys>, Instant)>,
     /// The last time they were asked for, which may be under way.
     flight: Option<Flight>,
+    /// Hashes of what tokens call the keys that were not to be had at once, and when each was first asked for; the oldest
+    /// goes when there are too many. Whoever makes such names up is held a little, and nobody else is.
+    missed: VecDeque<(u64, Instant)>,
+    /// When the log was last told that they do not come.
+    failures: Throttle,
 }
 
 #[derive(Debug)]
@@ -76,63 +87,75 @@ struct Flight {
     landing: watch::Receiver<Landing>,
 }
 
+/// What there is for one token.
+struct Found {
+    /// A set with its key; or one of which it is certain that its key is not just missing yet.
+    known: Option<Arc<Keys>>,
+    /// How to get a newer one, where that is called for.
+    coming: Option<Coming>,
+}
+
+struct Coming {
+    landing: watch::Receiver<Landing>,
+    /// Whether it was asked for after the key was: only then is a key that is not in it nobody's.
+    is_later: bool,
+}
+
 type Landing = Option<Result<Arc<Keys>, Error>>;
 
 impl Jwks {
     pub(super) fn new(settings: Settings, client: Client) -> Self {
-        Self { client, settings, published: Arc::default() }
+        Self { client, settings, published: Arc::default(), hasher: RandomState::new() }
     }
 
     /// The keys at `url`, among which is one for a token with this header, if there is any.
     ///
-    /// A session that goes on does not wait for keys that it does not need.
+    /// A key that is not there is nobody's once a set lacks it that was asked for after the key was: before that, the site may
+    /// have published it a moment ago. A session that goes on does not wait for keys that it does not need.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when they have never come, or did not come when a new one was asked for.
+    /// [`Error::Unavailable`] when they have never come, or no set has come yet that would have a new one.
     pub(super) async fn keys(
         &self,
         url: &Uri,
         header: &Header,
         freshness: Freshness,
     ) -> Result<Arc<Keys>, Error> {
-        let (known, landing) = self.known_or_flight(url, header);
-        match (&known, landing, freshness) {
-            (_, Some(mut landing), Freshness::NewSession | Freshness::After(_))
-            | (None, Some(mut landing), Freshness::KnownSession) => {
-                // The other end is dropped without a word only if its task panics.
-                let landed = landing.wait_for(Option::is_some).await;
-                if let Some(Ok(keys)) = landed.as_deref().ok().and_then(Option::as_ref) {
-                    return Ok(Arc::clone(keys));
-                }
+        let Found { known, coming } = self.find(url, header);
+        let waits = known.is_none() || freshness != Freshness::KnownSession;
+        let Some(Coming { mut landing, is_later }) = coming.filter(|_| waits) else {
+            return known.ok_or(Error::Unavailable);
+        };
+        // The other end is dropped without a word only if its task panics.
+        let landed = landing.wait_for(Option::is_some).await;
+        match landed.as_deref().ok().and_then(Option::as_ref) {
+            Some(Ok(keys)) if known.is_some() || is_later || has(keys, header) => {
+                Ok(Arc::clone(keys))
             }
-            (_, None, _) | (Some(_), Some(_), Freshness::KnownSession) => {}
+            Some(Ok(_) | Err(_)) | None => known.ok_or(Error::Unavailable),
         }
-        known.ok_or(Error::Unavailable)
     }
 
-    /// The keys that are known, where one of them is meant; and how to get newer ones, where that is called for.
-    fn known_or_flight(
-        &self,
-        url: &Uri,
-        header: &Header,
-    ) -> (Option<Arc<Keys>>, Option<watch::Receiver<Landing>>) {
+    fn find(&self, url: &Uri, header: &Header) -> Found {
         let mut all = lock(&self.published);
         let published = all.entry(url.to_string()).or_default();
-        let has = |keys: &Keys| keys.meant_by(header.alg, header.kid.as_deref()).next().is_some();
-        let kept = published.kept.as_ref().filter(|(keys, _)| has(keys));
-        let known = kept.map(|(keys, _)| Arc::clone(keys));
-        if kept.is_some_and(|(_, asked)| asked.elapsed() <= self.settings.keep) {
-            return (known, None);
-        }
-        if let Some(flight) =
-            published.flight.as_ref().filter(|flight| flight.holds(&self.settings))
+        let kept = published.kept.as_ref();
+        if let Some((keys, asked)) = kept.filter(|(keys, _)| has(keys, header))
+            && asked.elapsed() <= self.settings.keep
         {
-            return (known, Some(flight.landing.clone()));
+            return Found { known: Some(Arc::clone(keys)), coming: None };
         }
-        let flight = self.take_off(url);
-        let landing = flight.landing.clone();
+        let kept = published.kept.clone();
+        let since = published.missed_since(self.hasher.hash_one((header.alg, &header.kid)));
+        let known = kept.filter(|(keys, asked)| has(keys, header) || since <= *asked);
+        let known = known.map(|(keys, _)| keys);
+        let flight = match published.flight.take() {
+            Some(flight) if flight.holds(&self.settings) => flight,
+            Some(_) | None => self.take_off(url),
+        };
+        let coming = Coming { landing: flight.landing.clone(), is_later: since <= flight.began };
         published.flight = Some(flight);
-        (known, Some(landing))
+        Found { known, coming: Some(coming) }
     }
 
     /// A task of its own lets it outlive who asked first; its timeout ends it.
@@ -151,9 +174,12 @@ impl Jwks {
                 }
                 Err(failure) => {
                     let failure = outbound::chain(&failure);
-                    // A query may hold a token.
-                    let (host, path) = (url.host().unwrap_or_default(), url.path());
-                    tracing::warn!(host, path, failure, "the keys of a site cannot be fetched");
+                    let told = lock(&published).entry(url.to_string()).or_default().failures.tell();
+                    if let Some(untold) = told {
+                        // A query may hold a token.
+                        let (host, path) = (url.host().unwrap_or_default(), url.path());
+                        warn!(host, path, failure, untold, "the keys of a site cannot be fetched");
+                    }
                     Err(Error::Unavailable)
                 }
             };
@@ -161,6 +187,21 @@ impl Jwks {
             landed.send_replace(Some(answer));
         });
         Flight { began, landing }
+    }
+}
+
+impl Published {
+    /// Since when the key is asked for that tokens call so.
+    fn missed_since(&mut self, name: u64) -> Instant {
+        if let Some((_, since)) = self.missed.iter().find(|(missed, _)| *missed == name) {
+            return *since;
+        }
+        if self.missed.len() >= MOST_MISSED {
+            self.missed.pop_front();
+        }
+        let now = Instant::now();
+        self.missed.push_back((name, now));
+        now
     }
 }
 
@@ -201,12 +242,20 @@ async fn fetch(client: &Client, url: &Uri, settings: &Settings) -> Result<Keys, 
     Ok(Keys::of_jwks(response.body())?)
 }
 
+/// Whether one of these may be meant by a token with this header.
+fn has(keys: &Keys, header: &Header) -> bool {
+    keys.meant_by(header.alg, header.kid.as_deref()).next().is_some()
+}
+
 fn lock(
     published: &Mutex<HashMap<String, Published>>,
 ) -> MutexGuard<'_, HashMap<String, Published>> {
     // Nothing that can panic is done under the lock, so the map is whole.
     published.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How many names of missing keys are remembered for each site: many times those that a site has ever had.
+const MOST_MISSED: usize = 1000;
 
 #[cfg(test)]
 mod tests;

@@ -16,20 +16,19 @@ use crate::site::key::Key;
 use crate::site::key::Keys;
 use crate::visitor;
 use crate::visitor::Freshness;
-use crate::visitor::Member;
 use crate::visitor::Said;
 use crate::visitor::jwks::Jwks;
 
-/// The member whom the token in the cookie names; nobody where it proves nothing.
+/// What the token in the cookie says about a member; nothing where it proves nothing.
 ///
 /// # Errors
 /// [`visitor::Error::Unavailable`] when the keys of the site cannot be fetched.
-pub(super) async fn member(
+pub(super) async fn said(
     site: &Site,
     jwt: &Jwt,
     token: &[u8],
     (jwks, freshness): (&Jwks, Freshness),
-) -> Result<Option<Member>, visitor::Error> {
+) -> Result<Option<Said>, visitor::Error> {
     let now = SystemTime::now();
     let said = match &jwt.keys {
         Source::Here(keys) => Reading { jwt, keys, now, freshness }.said(token),
@@ -43,7 +42,7 @@ pub(super) async fn member(
         },
     };
     Ok(match said {
-        Ok(said) => super::member(site, said),
+        Ok(said) => Some(said),
         Err(reason) => {
             // An expired cookie is everyday life; the operator who looks for more finds it here.
             tracing::debug!(site = site.name, %reason, "the signed cookie proves nothing");

@@ -14,6 +14,8 @@ use std::time::SystemTime;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use tokio::time::Instant;
+use tracing::debug;
+use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::outbound::Client;
@@ -21,6 +23,7 @@ use crate::protocol::jid::Localpart;
 use crate::site::Session;
 use crate::site::Site;
 use crate::site::settings::WithoutSession;
+use crate::throttle::Throttles;
 use crate::visitor::cookies::Cookies;
 use crate::visitor::guest::Guest;
 use crate::visitor::jwks::Jwks;
@@ -126,6 +129,8 @@ pub struct Visitors {
     guests: guest::Key,
     whois: Whois,
     jwks: Jwks,
+    /// When the log was last told of a member whose signed cookie has a name that can be no address.
+    nameless: Throttles,
     cookies: cookies::Settings,
 }
 
@@ -135,7 +140,8 @@ impl Visitors {
     pub fn new(guests: guest::Key, bounds: Bounds, client: Client, metrics: Arc<Metrics>) -> Self {
         let Bounds { whois, jwks, cookies } = bounds;
         let whois = Whois::new(whois, client.clone(), metrics);
-        Self { guests, whois, jwks: Jwks::new(jwks, client), cookies }
+        let nameless = Throttles::default();
+        Self { guests, whois, jwks: Jwks::new(jwks, client), nameless, cookies }
     }
 
     /// Whether a request has no more cookies than one may have.
@@ -163,7 +169,10 @@ impl Visitors {
                 self.whois.ask(&question, freshness).await?
             }
             Some(Session::Jwt(jwt)) => match cookies.first(&jwt.cookie) {
-                Some(token) => jwt::member(site, jwt, token, (&self.jwks, freshness)).await?,
+                Some(token) => {
+                    let said = jwt::said(site, jwt, token, (&self.jwks, freshness)).await?;
+                    said.and_then(|said| member(site, said, &self.nameless))
+                }
                 None => None,
             },
             None => None,
@@ -232,25 +241,24 @@ impl Visitors {
 
 /// Makes a member of what a site says, where the name can be an address.
 ///
-/// Nobody, with a warning that names the rule, where it cannot: he is then a visitor without a session.
-fn member(site: &Site, said: Said) -> Option<Member> {
-    let localpart = match Localpart::of_username(&said.username, site.usernames) {
-        Ok(localpart) => localpart,
-        Err(rule) => {
-            tracing::warn!(site = site.name, username = said.username, %rule, "this member gets no address");
-            return None;
+/// Nobody, with a warning that names the rule, where it cannot: he is then a visitor without a session. Who loads a page
+/// again and again does not fill the log: it is told as `nameless` has it.
+fn member(site: &Site, said: Said, nameless: &Throttles) -> Option<Member> {
+    let rule = match Localpart::of_username(&said.username, site.usernames) {
+        Ok(localpart) if !site.reserved.contains(&localpart) => {
+            let Said { nick, groups, session_id, .. } = said;
+            return Some(Member { localpart, nick, groups, session_id });
         }
+        Ok(_) => "reserved".to_owned(),
+        Err(rule) => rule.to_string(),
     };
-    if site.reserved.contains(&localpart) {
-        tracing::warn!(
-            site = site.name,
-            username = said.username,
-            rule = "reserved",
-            "this member gets no address"
-        );
-        return None;
+    let (site, username) = (&site.name, said.username);
+    if let Some(untold) = nameless.tell(site) {
+        warn!(site, username, %rule, untold, "this member gets no address");
+    } else {
+        debug!(site, username, %rule, "this member gets no address");
     }
-    Some(Member { localpart, nick: said.nick, groups: said.groups, session_id: said.session_id })
+    None
 }
 
 /// What a site says about a member.

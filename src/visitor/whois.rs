@@ -1,6 +1,7 @@
 //! A member known by asking the site: the named cookies go to a URL of the CMS, which says whose they are.
 
 mod known;
+mod reply;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +16,6 @@ use bytes::Bytes;
 use bytesize::ByteSize;
 use hyper::HeaderMap;
 use hyper::Request;
-use hyper::StatusCode;
 use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
@@ -24,16 +24,18 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::debug;
+use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 use crate::outbound;
 use crate::outbound::Client;
 use crate::site::Site;
+use crate::throttle::Throttles;
 use crate::visitor::Error;
 use crate::visitor::Freshness;
 use crate::visitor::Member;
-use crate::visitor::Said;
 use crate::visitor::cookies::Cookies;
 use crate::visitor::whois::known::Answer;
 use crate::visitor::whois::known::Flight;
@@ -41,6 +43,8 @@ use crate::visitor::whois::known::Hash;
 use crate::visitor::whois::known::Key;
 use crate::visitor::whois::known::Known;
 use crate::visitor::whois::known::Landing;
+use crate::visitor::whois::reply::Failure;
+use crate::visitor::whois::reply::read;
 
 /// The bounds of asking a site: `[whois]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -105,7 +109,16 @@ pub struct Whois {
     known: Arc<Known>,
     /// By the name of the site: one that hangs takes nobody else's places.
     rooms: Mutex<HashMap<String, Room>>,
+    troubles: Arc<Troubles>,
     metrics: Arc<Metrics>,
+}
+
+/// When the log was last told of a site: every cookie that anybody makes up is a question.
+#[derive(Debug, Default)]
+struct Troubles {
+    crowded: Throttles,
+    clueless: Throttles,
+    nameless: Throttles,
 }
 
 /// How many may ask one site.
@@ -140,6 +153,7 @@ impl Whois {
         Self {
             known: Arc::new(Known::new(settings.memory, settings.keep)),
             rooms: Mutex::default(),
+            troubles: Arc::default(),
             metrics,
             client,
             settings,
@@ -230,10 +244,10 @@ impl Whois {
         }
         let Some(queued) = self.queue(&question.site.name) else {
             self.metrics.reached(Bound::Questions);
-            tracing::warn!(
-                site = question.site.name,
-                "too many questions to the site are under way"
-            );
+            let site = &question.site.name;
+            if let Some(untold) = self.troubles.crowded.tell(site) {
+                warn!(site, untold, "too many questions to the site are under way");
+            }
             return Found::Impossible;
         };
         let Some(request) = request(question, cookies) else { return Found::Impossible };
@@ -264,7 +278,7 @@ impl Whois {
         Queued { place, turns }: Queued,
     ) -> Flight {
         let (client, known) = (self.client.clone(), Arc::clone(&self.known));
-        let settings = self.settings.clone();
+        let (settings, troubles) = (self.settings.clone(), Arc::clone(&self.troubles));
         let asked = Instant::now();
         let (landed, landing) = watch::channel(None);
         tokio::spawn(async move {
@@ -275,10 +289,16 @@ impl Whois {
             };
             let answered =
                 tokio::time::timeout(settings.timeout, ask).await.unwrap_or(Err(Failure::Deadline));
-            let answer = answered.and_then(|response| read(&site, &response, asked, settings.keep));
+            let answer = answered.and_then(|response| {
+                read(&site, &response, (asked, settings.keep), &troubles.nameless)
+            });
             let answer = answer.map(Arc::new).map_err(|failure| {
                 let failure = outbound::chain(&failure);
-                tracing::warn!(site = site.name, failure, "the site cannot say who a visitor is");
+                if let Some(untold) = troubles.clueless.tell(&site.name) {
+                    warn!(site = site.name, failure, untold, "{CLUELESS}");
+                } else {
+                    debug!(site = site.name, failure, "{CLUELESS}");
+                }
                 Error::Unavailable
             });
             drop(place);
@@ -292,68 +312,6 @@ enum Found {
     Answer(Arc<Answer>),
     Flight(watch::Receiver<Landing>),
     Impossible,
-}
-
-/// Why a site has not said who a visitor is; for the log.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("whois cannot be asked")]
-    Request(#[from] outbound::Error),
-    #[error("whois answered {0}: its secret and ours differ")]
-    Secret(StatusCode),
-    #[error("whois answered {0}")]
-    Status(StatusCode),
-    #[error("whois answered something else than the JSON of its contract: {0}")]
-    Json(String),
-    #[error("whois did not answer in time")]
-    Deadline,
-    #[error("no question is asked any more")]
-    Closed,
-}
-
-/// What whois answers.
-#[derive(Debug, Deserialize)]
-struct Reply {
-    authenticated: bool,
-    /// How many seconds the answer is good for.
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
-fn read(
-    site: &Site,
-    response: &hyper::Response<Bytes>,
-    asked: Instant,
-    keep: Duration,
-) -> Result<Answer, Failure> {
-    match response.status() {
-        StatusCode::OK => {}
-        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            return Err(Failure::Secret(status));
-        }
-        status => return Err(Failure::Status(status)),
-    }
-    let reply: Reply = serde_json::from_slice(response.body()).map_err(|error| not_json(&error))?;
-    let member = if reply.authenticated {
-        let said: Said =
-            serde_json::from_slice(response.body()).map_err(|error| not_json(&error))?;
-        super::member(site, said)
-    } else {
-        None
-    };
-    let keep = reply.expires_in.map_or(keep, |seconds| keep.min(Duration::from_secs(seconds)));
-    Ok(Answer { member, asked, keep, bytes: response.body().len() })
-}
-
-/// What is wrong with an answer, without the text that stands there instead: it is somebody's, and nobody knows what it is.
-fn not_json(error: &serde_json::Error) -> Failure {
-    let text = error.to_string();
-    let around = text
-        .split_once('"')
-        .and_then(|(before, rest)| rest.rsplit_once('"').map(|(_, after)| (before, after)));
-    Failure::Json(
-        around.map_or_else(|| text.clone(), |(before, after)| format!("{before}\"…\"{after}")),
-    )
 }
 
 /// Nothing where the secret or the cookies cannot stand in a header; a browser's can.
@@ -405,6 +363,7 @@ fn hash(parts: &[&[u8]]) -> Hash {
 
 /// How long a site that could not say who a visitor is is not asked again for a session of his that goes on.
 const PAUSE: Duration = Duration::from_secs(1);
+const CLUELESS: &str = "the site cannot say who a visitor is";
 
 const QUESTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod bounds;
+mod counted;
 mod outage;
 mod ownership;
 mod revocation;
@@ -60,9 +61,12 @@ async fn assert_stream_error(socket: &mut Socket, condition: &str) {
 /// Waits until the counters say this: a session is counted a moment after its browser knows that it is over.
 async fn counted(proxy: &Proxy, counter: &str) {
     let all = async { while !proxy.metrics().await.contains(counter) {} };
-    let in_time = timeout(Duration::from_secs(30), all).await;
+    let in_time = timeout(PATIENCE, all).await;
     assert!(in_time.is_ok(), "no {counter} in\n{}", proxy.metrics().await);
 }
+
+/// Far more than anything ever takes, so that a loaded machine fails no test.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn reached(bound: &str, times: u32) -> String {
     format!("vestibule_bounds_reached_total{{bound=\"{bound}\"}} {times}\n")

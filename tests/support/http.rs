@@ -28,6 +28,13 @@ pub(crate) async fn connect_from(source: &str, to: SocketAddr) -> TcpStream {
     socket.connect(to).await.expect("the proxy listens")
 }
 
+/// Connects with a receive buffer of a few kilobytes, as small as there is: what is not read soon stands in the proxy.
+pub(crate) async fn connect_narrow(to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(1).expect("any size");
+    socket.connect(to).await.expect("the proxy listens")
+}
+
 /// Connects, and says `first` in the clear.
 pub(crate) async fn connect(proxy: &Proxy, first: &str) -> TcpStream {
     let mut tcp = TcpStream::connect(proxy.address()).await.expect("the proxy listens");

@@ -4,7 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use tracing::Dispatch;
+use tracing::dispatcher;
 use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::EnvFilter;
 
 /// What was logged on this thread, at every level, as long as this lives.
@@ -12,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Log {
     written: Written,
     _guard: DefaultGuard,
+    _second: Dispatch,
 }
 
 /// Where the lines go.
@@ -28,7 +32,11 @@ impl Log {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        Self { written, _guard: tracing::subscriber::set_default(subscriber) }
+        let first = Dispatch::new(subscriber);
+        // With one alone, tracing asks whichever thread meets a place of the code first whether anybody listens there, and
+        // the thread of another test has nobody who does; with two, it asks both.
+        let second = Dispatch::new(NoSubscriber::default());
+        Self { written, _guard: dispatcher::set_default(&first), _second: second }
     }
 
     /// What was said so far.

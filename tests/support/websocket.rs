@@ -64,6 +64,16 @@ impl Socket {
         headers: &[(&str, &str)],
     ) -> Result<Self, u16> {
         let tcp = TcpStream::connect(address).await.expect("the proxy listens");
+        Self::over(tcp, tls, path, headers).await
+    }
+
+    /// The same over this connection.
+    pub(crate) async fn over(
+        tcp: TcpStream,
+        tls: Arc<ClientConfig>,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, u16> {
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = TlsConnector::from(tls).connect(name, tcp).await.expect("TLS");
         let mut request = format!("wss://localhost{path}").into_client_request().expect("a URL");
@@ -82,6 +92,12 @@ impl Socket {
     /// Sends one message.
     pub(crate) async fn send(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.expect("the proxy reads");
+    }
+
+    /// Sends one message; whether there is still somebody to take it. Nothing is read meanwhile.
+    pub(crate) async fn is_taken(&mut self, text: &str) -> bool {
+        let sent = timeout(PATIENCE, self.stream.send(Message::text(text))).await;
+        sent.expect("it is taken or refused in time").is_ok()
     }
 
     /// Sends a frame of any kind.

@@ -8,6 +8,7 @@ use super::assert_dressed;
 use super::before;
 use super::bob;
 use super::is_terminate;
+use super::raw;
 use crate::support::bosh::Answer;
 use crate::support::bosh::Browser;
 use crate::support::bosh::Session;
@@ -58,6 +59,21 @@ async fn foreign_origin_and_null_are_403_and_the_session_is_untouched() {
     }
     let bare = session.browser.clone().with_origin(None);
     assert_eq!(bare.post(session.body(session.rid, "", "")).await.status, 403);
+
+    assert_goes_on(&mut session).await;
+}
+
+#[tokio::test]
+async fn host_of_no_site_is_421_and_the_session_is_untouched() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = bob(&proxy).prebind().await;
+
+    for elsewhere in ["other.test", "localhost.other.test", "xmpp.localhost", "127.0.0.1"] {
+        let body = session.body(session.rid, "", &ping("astray"));
+        let at = (elsewhere, "/http-bind");
+        assert_eq!(raw::status_of_body_for_host(&proxy, at, &body).await, 421, "{elsewhere}");
+    }
 
     assert_goes_on(&mut session).await;
 }

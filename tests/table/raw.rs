@@ -16,6 +16,15 @@ use crate::support::gateway::session_cookie;
 /// Asks as Bob does, for another host; the status.
 pub(crate) async fn status_for_host(proxy: &Proxy, host: &str, path: &str) -> u16 {
     let body = if path == "/http-bind" { super::OPENING } else { "" };
+    status_of_body_for_host(proxy, (host, path), body).await
+}
+
+/// The same with this body.
+pub(crate) async fn status_of_body_for_host(
+    proxy: &Proxy,
+    (host, path): (&str, &str),
+    body: &str,
+) -> u16 {
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {ORIGIN}\r\nCookie: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         session_cookie("bob"),

@@ -2,12 +2,12 @@
 
 use hyper::HeaderMap;
 use hyper::Response;
-use hyper::StatusCode;
 use hyper::header;
 use hyper::header::HeaderValue;
 
 use crate::endpoint;
 use crate::endpoint::Body;
+use crate::endpoint::Refusal;
 
 /// Whether a request is for something that a person looks at (RFC 9110 §12.5.1).
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -20,8 +20,9 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A page with nothing of what stands behind us.
-pub(super) fn page(status: StatusCode) -> Response<Body> {
+/// A page with nothing of what stands behind us; it bears the refusal itself in its extensions, for whoever counts.
+pub(super) fn page(refusal: Refusal) -> Response<Body> {
+    let status = refusal.status();
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>{status}</title>\n\
@@ -30,5 +31,6 @@ pub(super) fn page(status: StatusCode) -> Response<Body> {
     let mut response = endpoint::text(status, &html);
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, html);
+    response.extensions_mut().insert(refusal);
     response
 }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use bytes::Bytes;
 use bytes::BytesMut;
 use hyper::HeaderMap;
 use hyper::Method;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::browser::Browser;
 use crate::browser::Place;
 use crate::endpoint::Refusal;
 
@@ -107,19 +109,27 @@ async fn carry(browser: OnUpgrade, server: OnUpgrade, idle: Duration) {
     let joined: Result<hyper::Result<(Upgraded, Upgraded)>, _> =
         tokio::time::timeout(COMPLETION, both).await;
     match joined {
-        Ok(Ok((browser, server))) => relay(TokioIo::new(browser), TokioIo::new(server), idle).await,
+        Ok(Ok((browser, server))) => {
+            let Some(browser) = Browser::taken_from_http(browser) else { return };
+            relay(browser, TokioIo::new(server), idle).await;
+        }
         Ok(Err(error)) => debug!(%error, "an upgrade to the site was not completed"),
         Err(_) => debug!("an upgrade to the site was not completed in time"),
     }
 }
 
-/// Carries bytes both ways to the end of both, or of either by an error, or until both are silent for `idle`.
-pub(super) async fn relay<S: AsyncRead + AsyncWrite>(browser: S, server: S, idle: Duration) {
+/// Carries bytes both ways to the end of both, or of either by an error, or until both are silent for `idle`. What has been
+/// read of the browser already goes first.
+pub(super) async fn relay<B, S>((browser, read_ahead): (B, Bytes), server: S, idle: Duration)
+where
+    B: AsyncRead + AsyncWrite,
+    S: AsyncRead + AsyncWrite,
+{
     let (from_browser, to_browser) = tokio::io::split(browser);
     let (from_server, to_server) = tokio::io::split(server);
     let heard = Mutex::new(Instant::now());
-    let there = one_way(from_browser, to_server, &heard);
-    let back = one_way(from_server, to_browser, &heard);
+    let there = one_way((from_browser, read_ahead), to_server, &heard);
+    let back = one_way((from_server, Bytes::new()), to_browser, &heard);
     tokio::select! {
         // Either side may end as it likes; there is nobody left to tell.
         _ = async { tokio::try_join!(there, back) } => {}
@@ -127,12 +137,14 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(browser: S, server: S, idle
     }
 }
 
-async fn one_way<S: AsyncRead + AsyncWrite>(
-    mut from: ReadHalf<S>,
-    mut to: WriteHalf<S>,
+async fn one_way<F: AsyncRead, T: AsyncWrite>(
+    (mut from, read_ahead): (ReadHalf<F>, Bytes),
+    mut to: WriteHalf<T>,
     heard: &Mutex<Instant>,
 ) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
+    let mut buffer = BytesMut::from(read_ahead);
+    to.write_all_buf(&mut buffer).await?;
+    to.flush().await?;
     loop {
         buffer.reserve(BUFFER);
         if from.read_buf(&mut buffer).await? == 0 {

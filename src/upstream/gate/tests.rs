@@ -83,6 +83,8 @@ async fn at_the_bound_on_waiting_browsers_another_is_refused_at_once() {
     let second = second.await.expect("it is not held");
 
     assert!(matches!(second, Err(Error::Crowded(1))), "{second:?}");
+    let counted = gate.metrics.text();
+    assert!(counted.contains(r#"bounds_reached_total{bound="sign_ins_waiting"} 1"#), "{counted}");
     first.abort();
 }
 
@@ -147,6 +149,65 @@ async fn server_that_breaks_off_is_signed_in_to_step_by_step_the_next_time() {
     assert!(first.contains("<auth "), "{first}");
     assert!(second.contains("<stream:stream ") && !second.contains("<auth "), "{second}");
     signing_in.abort();
+}
+
+#[tokio::test]
+async fn server_that_never_comes_to_an_end_is_no_longer_heard_at_the_bound() {
+    let (listener, address) = silent().await;
+    let stanza = bytesize::ByteSize::kib(64);
+    let gate = gate(Settings { stanza, ..Settings::default() });
+    let signing_in = begin(&gate, target(address, Kind::Guest));
+    let mut server = accepted(&listener).await;
+
+    server.write_all(format!("{HEADER}<stream:features>").as_bytes()).await.unwrap();
+    let flood = async { while server.write_all(&[b'x'; 4096]).await.is_ok() {} };
+    timeout(PATIENCE, flood).await.unwrap();
+    accepted(&listener).await;
+
+    let counted = gate.metrics.text();
+    assert!(counted.contains(r#"bounds_reached_total{bound="upstream_stanza"} 1"#), "{counted}");
+    signing_in.abort();
+}
+
+#[tokio::test]
+async fn whatever_a_server_says_or_not_before_it_lets_us_in_is_a_surprise() {
+    for nonsense in [
+        "HTTP/1.1 400 Bad Request\r\n\r\n\0\u{1}<<>&".to_owned(),
+        "<stream:stream xmlns='jabber:server'".to_owned(),
+        format!("{HEADER}<!-- none -->"),
+        format!("{HEADER}</stream:stream>"),
+        format!(
+            "{HEADER}<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        ),
+        format!("{HEADER}<message/>"),
+        format!("{HEADER}<stream:features/><success xmlns='urn:example:other'/>"),
+        format!(
+            "{HEADER}<stream:features/><challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>bm8=</challenge>"
+        ),
+        String::new(),
+    ] {
+        let settings = Settings { sign_in: Duration::from_millis(200), ..Settings::default() };
+        let (listener, address) = silent().await;
+        let signing_in = begin(&gate(settings), target(address, Kind::Guest));
+
+        let mut server = accepted(&listener).await;
+        let first = heard(&mut server).await;
+        // It stays open: it is not the end of it that surprises.
+        server.write_all(nonsense.as_bytes()).await.unwrap();
+        let second = heard(&mut accepted(&listener).await).await;
+
+        assert!(first.contains("<auth "), "{first}");
+        let is_careful = second.contains("<stream:stream ") && !second.contains("<auth ");
+        assert!(is_careful, "{nonsense:?}: {second}");
+        signing_in.abort();
+    }
+}
+
+/// What comes first on a connection.
+async fn heard(server: &mut TcpStream) -> String {
+    let mut read = [0; 4096];
+    let length = timeout(PATIENCE, server.read(&mut read)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&read[..length]).into_owned()
 }
 
 #[tokio::test]

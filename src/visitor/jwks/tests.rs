@@ -151,17 +151,61 @@ async fn keys_that_nobody_knows_are_asked_for_at_a_bounded_rate() {
     let (site, jwks, pair) = (Publisher::start().await, jwks(), Pair::ec());
     site.publish(&[(&pair, "1")]);
 
-    for kid in 0..100 {
-        assert_eq!(begin(&jwks, &site, &format!("unknown {kid}")).await, Ok(false));
+    assert_eq!(begin(&jwks, &site, "unknown 0").await, Ok(false));
+    for kid in 1..100 {
+        let began = begin(&jwks, &site, &format!("unknown {kid}")).await;
+        assert_eq!(began, Err(Error::Unavailable), "it may have been published a moment ago");
     }
     assert_eq!(site.asked(), 1);
     pass(PAUSE).await;
+    assert_eq!(begin(&jwks, &site, "unknown 0").await, Ok(false));
     for kid in 0..100 {
         assert_eq!(go_on(&jwks, &site, &format!("unknown {kid}")).await, Ok(false));
     }
 
     assert_eq!(site.asked(), 2);
     assert_eq!(begin(&jwks, &site, "1").await, Ok(true));
+}
+
+#[tokio::test]
+async fn key_that_is_published_a_moment_after_the_others_were_fetched_is_waited_for() {
+    let (site, jwks) = (Publisher::start().await, jwks());
+    let (old, new) = (Pair::ec(), Pair::ec());
+    site.publish(&[(&old, "1")]);
+    assert_eq!(begin(&jwks, &site, "1").await, Ok(true));
+
+    site.publish(&[(&old, "1"), (&new, "2")]);
+    assert_eq!(begin(&jwks, &site, "2").await, Err(Error::Unavailable));
+    assert_eq!(go_on(&jwks, &site, "2").await, Err(Error::Unavailable));
+    assert_eq!(site.asked(), 1);
+    pass(PAUSE).await;
+
+    assert_eq!(begin(&jwks, &site, "2").await, Ok(true));
+}
+
+#[tokio::test]
+async fn key_that_was_looked_for_in_vain_stays_nobodys_though_the_url_goes_down() {
+    let (site, jwks, pair) = (Publisher::start().await, jwks(), Pair::ec());
+    site.publish(&[(&pair, "1")]);
+    assert_eq!(begin(&jwks, &site, "withdrawn").await, Ok(false));
+
+    site.say(503, "");
+    for _ in 0..3 {
+        pass(PAUSE).await;
+        assert_eq!(begin(&jwks, &site, "withdrawn").await, Ok(false));
+        assert_eq!(begin(&jwks, &site, "new").await, Err(Error::Unavailable));
+    }
+}
+
+#[tokio::test]
+async fn only_so_many_names_of_missing_keys_are_remembered() {
+    let (site, jwks) = (Publisher::start().await, jwks());
+
+    for kid in 0..2 * MOST_MISSED {
+        jwks.find(&site.url, &header(&format!("unknown {kid}")));
+    }
+
+    assert_eq!(lock(&jwks.published)[&site.url.to_string()].missed.len(), MOST_MISSED);
 }
 
 #[tokio::test]
@@ -219,10 +263,11 @@ async fn keys_that_are_on_their_way_are_waited_for_however_short_the_pause() {
     let settings = Settings { pause: Duration::ZERO, ..Settings::default() };
     let jwks = Jwks::new(settings, Client::new(&outbound::Settings::default()));
 
-    let (_, first) = jwks.known_or_flight(&site.url, &header("1"));
-    let (_, second) = jwks.known_or_flight(&site.url, &header("2"));
+    let first = jwks.find(&site.url, &header("1")).coming.unwrap();
+    let second = jwks.find(&site.url, &header("2")).coming.unwrap();
 
-    assert!(first.unwrap().same_channel(&second.unwrap()));
+    assert!(first.landing.same_channel(&second.landing));
+    assert!(first.is_later && !second.is_later);
 }
 
 #[tokio::test]

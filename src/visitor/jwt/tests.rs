@@ -9,6 +9,8 @@ use serde_json::json;
 use super::*;
 use crate::site::Session;
 use crate::site::key::tests::Pair;
+use crate::throttle::Throttles;
+use crate::visitor::Member;
 
 const SECRET: &str = "a secret of 32 bytes, shared, ok";
 
@@ -67,7 +69,7 @@ fn new_by(claims: &Value) -> Result<Said, Error> {
 
 /// Who the cookie names, by all that a site asks of a name.
 fn member_of(site: &Site, token: &str) -> Option<Member> {
-    visitor::member(site, new(site, token).ok()?)
+    visitor::member(site, new(site, token).ok()?, &Throttles::default())
 }
 
 fn bob() -> Value {

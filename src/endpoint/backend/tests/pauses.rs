@@ -95,7 +95,7 @@ async fn websocket_of_the_site_ends_when_both_sides_are_silent() {
     let (mut server, of_the_server) = tokio::io::duplex(64);
     pause();
     let began = Instant::now();
-    let relaying = tokio::spawn(relay(of_the_browser, of_the_server, idle));
+    let relaying = tokio::spawn(relay((of_the_browser, Bytes::new()), of_the_server, idle));
 
     for _ in 0..5 {
         advance(Duration::from_secs(50)).await;

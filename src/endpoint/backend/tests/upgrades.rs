@@ -4,7 +4,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use socket2::SockRef;
+use tokio::net::UnixStream;
+use tokio::time::advance;
+use tokio::time::pause;
+
 use super::*;
+use crate::browser::Browser;
+use crate::browser::Line;
+use crate::browser::Patience;
+use crate::metrics::Metrics;
 
 fn asking_for(protocols: &[&'static str]) -> Request<Full<Bytes>> {
     let mut request = request(Method::GET, "a=1");
@@ -83,6 +92,60 @@ async fn upgrade_that_the_browser_does_not_complete_is_given_up() {
     tokio::time::pause();
 
     assert!(tokio::time::timeout(PATIENCE, tasks.wait()).await.is_ok());
+}
+
+#[tokio::test]
+async fn websocket_of_the_site_stays_though_its_browser_is_slower_than_an_answer_may_be_read() {
+    let (server, metrics) = (Server::start().await, Arc::new(Metrics::new()));
+    let mut browser = slow_browser(&server, &metrics);
+    let head = "GET /socket HTTP/1.1\r\nHost: www.example.org\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    // What it says at once behind its request is not lost.
+    browser.write_all(format!("{head}hello").as_bytes()).await.unwrap();
+    let mut asked = server.asked("\r\n\r\n").await;
+    asked.say(&switching("websocket")).await;
+    asked.read_to("hello").await;
+    asked.say(&"x".repeat(512 * 1024)).await;
+
+    // A quiet phone with a bad line: all that there is, every 25 s, which is less than 512 bytes a second.
+    let (mut some, mut all) = ([0; 16 * 1024], 0);
+    all += browser.read(&mut some).await.unwrap();
+    pause();
+    for _ in 0..40 {
+        seconds(25).await;
+        all += browser.read(&mut some).await.unwrap();
+    }
+    let too_slow = 512 * 25 * 40;
+
+    assert!(all < too_slow, "{all} bytes");
+    assert!(metrics.text().contains("{bound=\"write_time\"} 0"), "{all} bytes");
+    // Whoever takes nothing at all is gone all the same.
+    seconds(60).await;
+    assert!(metrics.text().contains("{bound=\"write_time\"} 1"));
+}
+
+/// Lets time pass bit by bit, so that whoever waits for a moment sees it.
+async fn seconds(count: u32) {
+    for _ in 0..count {
+        advance(Duration::from_secs(1)).await;
+    }
+}
+
+/// A browser on a line that holds a few kilobytes, before an edge that brings its requests to `server`.
+fn slow_browser(server: &Server, metrics: &Arc<Metrics>) -> UnixStream {
+    let (browser, edge) = UnixStream::pair().unwrap();
+    SockRef::from(&edge).set_send_buffer_size(1).unwrap();
+    let patience = Patience::new(Duration::from_secs(30), metrics.clone());
+    let edge = Browser::new(Line::Unix(edge), Arc::new(patience));
+    let (backend, site) = (backend(&visitors()), server.site(true));
+    tokio::spawn(async move {
+        let service = service_fn(move |request| {
+            let answering = answer(&backend, &site, request);
+            async move { answering.await.unwrap() }
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(edge), service);
+        drop(connection.with_upgrades().await);
+    });
+    browser
 }
 
 fn switching(protocol: &str) -> String {
