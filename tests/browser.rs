@@ -45,6 +45,11 @@ async fn whatever_fails_the_visitors_are_back_by_themselves_by_websocket() {
 }
 
 #[tokio::test]
+async fn whatever_fails_the_visitors_are_back_by_themselves_by_bosh() {
+    Site::start().await.seen_by("browser/outages.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
 async fn whatever_fails_the_visitors_are_back_by_themselves_by_prebind() {
     Site::start().await.seen_by("browser/outages.mjs", &["prebind"]).await;
 }
