@@ -38,10 +38,10 @@ await tell("outages", async ({ visitor, step, wish, transport }) => {
   step("the server restarted in the middle of the talk");
 
   await wish("the server stands still");
-  const unheard = bob.say(`into the silence (${process.pid})`);
-  await wish("the server moves on");
-  await unheard;
-  await Promise.all([charlie.sees(`into the silence (${process.pid})`), alice.sees(`into the silence (${process.pid})`)]);
+  const unheard = `into the silence (${process.pid})`;
+  const spoken = bob.say(unheard);
+  await Promise.all([bob.sends(unheard).then(() => wish("the server moves on")), spoken]);
+  await Promise.all([charlie.sees(unheard), alice.sees(unheard)]);
   await talk();
   await wish("the server stands still");
   await allPart("the server restarts");
