@@ -92,6 +92,25 @@ async fn member_is_offered_external_alone_and_cannot_be_somebody_else() {
 }
 
 #[tokio::test]
+async fn what_a_browser_says_too_early_is_done_when_it_is_signed_in() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let (mut session, _) = bob(&proxy).begin(1_000).await;
+
+    // As Strophe does, with what was to go over a session that is gone.
+    let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
+    let success = session.send(&format!("{}{auth}", ping("early"))).await;
+    assert!(success.body.contains("<success"), "{success:?}");
+    session.restart().await;
+    let bind = "<iq type='set' id='bind' xmlns='jabber:client'>\
+                <bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+    let answered = session.exchange(bind, &["<jid>", "early"]).await;
+
+    let pong = answered.split("<iq").find(|iq| iq.contains("early")).expect("an answer");
+    assert!(pong.contains("result"), "{answered}");
+}
+
+#[tokio::test]
 async fn anonymous_guest_comes_in_where_the_server_knows_no_tickets() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::with(&Proxy::site(&prosody, ANONYMOUS, "")).await;

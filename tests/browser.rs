@@ -30,8 +30,18 @@ async fn bob_and_alice_meet_in_the_lobby_by_prebind() {
 }
 
 #[tokio::test]
+async fn bob_and_alice_meet_in_the_lobby_by_bosh() {
+    Site::start().await.visited_by("browser/meet.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
 async fn a_reload_keeps_the_chat_working_by_prebind() {
     Site::start().await.visited_by("browser/reload.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_chat_working_by_bosh() {
+    Site::start().await.visited_by("browser/reload.mjs", &["bosh"]).await;
 }
 
 #[tokio::test]
@@ -40,8 +50,18 @@ async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_prebind()
 }
 
 #[tokio::test]
+async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_bosh() {
+    Site::start().await.visited_by("browser/logout.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
 async fn whatever_fails_the_visitors_are_back_by_themselves_by_websocket() {
     Site::start().await.seen_by("browser/outages.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn whatever_fails_the_visitors_are_back_by_themselves_by_bosh() {
+    Site::start().await.seen_by("browser/outages.mjs", &["bosh"]).await;
 }
 
 #[tokio::test]
@@ -65,14 +85,36 @@ async fn signed_out_by_the_site_a_visitor_goes_on_as_the_site_says_by_prebind() 
 }
 
 #[tokio::test]
+async fn signed_out_by_the_site_a_visitor_goes_on_as_the_site_says_by_bosh() {
+    Site::start().await.seen_by("browser/revoked.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
 async fn page_of_another_origin_gets_nothing_by_prebind() {
     Site::start().await.seen_by("browser/strangers.mjs", &["prebind"]).await;
 }
 
 #[tokio::test]
+async fn page_of_another_origin_gets_nothing_by_bosh() {
+    Site::start().await.seen_by("browser/strangers.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
 async fn where_there_is_no_place_a_visitor_is_let_in_when_there_is_one_by_websocket() {
-    let mut site = Site::start_with("[sessions]\nper_visitor = 1\n").await;
+    let mut site = Site::start_with(ONE_PLACE).await;
     site.seen_by("browser/crowded.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn where_there_is_no_place_a_visitor_is_let_in_when_there_is_one_by_bosh() {
+    let mut site = Site::start_with(ONE_PLACE).await;
+    site.seen_by("browser/crowded.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
+async fn where_there_is_no_place_a_visitor_is_let_in_when_there_is_one_by_prebind() {
+    let mut site = Site::start_with(ONE_PLACE).await;
+    site.seen_by("browser/crowded.mjs", &["prebind"]).await;
 }
 
 #[tokio::test]
@@ -98,3 +140,7 @@ async fn where_guests_are_refused_a_visitor_sees_it_and_a_member_is_let_in_by_pr
 
 /// Visitors whom the site does not know are not let in.
 const REFUSE: &str = "without_session = 'refuse'";
+
+/// A visitor has one session, and a tab that was closed is soon forgotten.
+const ONE_PLACE: &str =
+    "[sessions]\nper_visitor = 1\n[bosh]\ninactivity = '5s'\n[prebind]\nhold = '3s'\n";

@@ -70,8 +70,9 @@ fn above_zero(value: &DeValue, model: &DeValue) -> Option<&'static str> {
 }
 
 /// Settings of which nothing at all is a sensible amount.
-const MAY_BE_ZERO: [&str; 11] = [
+const MAY_BE_ZERO: [&str; 12] = [
     "bosh.answers",
+    "bosh.early",
     "jwks.keep",
     "outbound.idle",
     "outbound.idle_connections",

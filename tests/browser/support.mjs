@@ -92,6 +92,7 @@ class Visitor {
   #page;
   #context;
   #said = [];
+  #sent = [];
   #about;
 
   static async enter(browser, about) {
@@ -119,10 +120,14 @@ class Visitor {
     made.#page.on("pageerror", (error) => made.#said.push(`uncaught: ${error.message}`));
     made.#page.on("websocket", (socket) => {
       made.#said.push(`websocket opened: ${socket.url()}`);
-      socket.on("framesent", ({ payload }) => made.#said.push(`> ${payload.slice(0, FRAME)}`));
+      socket.on("framesent", ({ payload }) => {
+        made.#sent.push(payload);
+        made.#said.push(`> ${payload.slice(0, FRAME)}`);
+      });
       socket.on("framereceived", ({ payload }) => made.#said.push(`< ${payload.slice(0, FRAME)}`));
       socket.on("close", () => made.#said.push("websocket closed"));
     });
+    made.#page.on("request", (request) => request.url().endsWith("/http-bind") && made.#sent.push(request.postData() ?? ""));
     made.#page.on("requestfinished", async (request) => {
       if (!/\/(http-bind|prebind)$/.test(request.url())) return;
       made.#said.push(`> ${(request.postData() ?? request.method()).slice(0, FRAME)}`);
@@ -235,15 +240,20 @@ class Visitor {
     await this.#until((line) => line.startsWith("< ") && line.includes(text), `nobody said "${text}" to ${this.#about.name}`);
   }
 
+  /** Waits until the page has sent the proxy something that holds this text. */
+  async sends(text) {
+    await this.#until((sent) => sent.includes(text), `${this.#about.name} did not send "${text}"`, 0, this.#sent);
+  }
+
   /** Whether the proxy has answered with this, a status or a piece of XML, since the page was opened for the first time. */
   wasTold(text) {
     return this.#said.some((line) => line.startsWith(`${text} `) || (line.startsWith("< ") && line.includes(text)));
   }
 
   /** Waits for a line of what was said, from the one with this number on. */
-  async #until(wanted, otherwise, from = 0) {
+  async #until(wanted, otherwise, from = 0, lines = this.#said) {
     const deadline = Date.now() + PATIENCE_MS;
-    while (!this.#said.slice(from).some(wanted)) {
+    while (!lines.slice(from).some(wanted)) {
       if (Date.now() > deadline) throw new Error(otherwise);
       await this.#page.waitForTimeout(50);
     }

@@ -6,6 +6,8 @@ if (options.websocket_url) options.websocket_url = new URL(options.websocket_url
 // signed out since. The edge refuses it, but Converse.js 14 stumbles when the next stream is somebody else's.
 const kept = JSON.parse(sessionStorage.getItem("strophe-bosh-session") ?? "null");
 if (!options.jid && kept && !kept.jid.includes(`@${options.guests}/`)) sessionStorage.removeItem("strophe-bosh-session");
+// Whether Converse.js goes on with a BOSH session that it kept, and has not yet shown that it can.
+let goesOn = sessionStorage.getItem("strophe-bosh-session") !== null;
 
 // Whom this page has shown the chat of, once it has; a bare JID.
 let visitor;
@@ -18,6 +20,7 @@ globalThis.converse.plugins.add("reading-room", {
   initialize() {
     const { api } = this._converse;
     const entered = (room) => {
+      goesOn = false;
       dataset.room = room.get("jid");
     };
     const signedIn = async () => {
@@ -29,7 +32,9 @@ globalThis.converse.plugins.add("reading-room", {
       dataset.jid = connection.jid;
       status.textContent = `Signed in to the chat as ${bare}`;
       // A stream that was kept is still in its rooms; on a new one Converse.js enters them again, and tells.
-      if (connection.restored) (await api.rooms.get()).filter((room) => room.isEntered()).forEach(entered);
+      // Behind a reload it first asks whether it is.
+      const kept = connection.restored ? await api.rooms.get() : [];
+      for (const room of kept) room.initialized.then(() => room.isEntered() && entered(room));
     };
     const signedOut = (text) => () => {
       delete dataset.jid;
@@ -38,7 +43,12 @@ globalThis.converse.plugins.add("reading-room", {
     };
     api.listen.on("connected", signedIn);
     api.listen.on("reconnected", signedIn);
-    api.listen.on("will-reconnect", signedOut("Connecting again …"));
+    api.listen.on("will-reconnect", () => {
+      signedOut("Connecting again …")();
+      // The session was gone. Of a room that was kept with it, Converse.js 14 may have asked in vain whether it is still in it;
+      // it waits for that answer for ever, and is in the room no more however it comes back. A page without the session is.
+      if (goesOn) location.reload();
+    });
     api.listen.on("disconnected", signedOut("Not connected"));
     // All that Converse.js says of a /prebind that was refused, as where there are no guests.
     api.listen.on("noResumeableBOSHSession", signedOut("Not connected"));

@@ -113,6 +113,7 @@ impl Session {
             Event::Stanza(stanza) => {
                 if self.is_live() {
                     self.queue.push_stanza(&stanza);
+                    self.inbox.release_early();
                     self.bound_queue(now);
                 }
             }
@@ -128,7 +129,9 @@ impl Session {
         if let Some(action) = self.outbox.pop_front() {
             return Some(action);
         }
-        if let Some(action) = self.inbox.next_action(matches!(self.phase, Phase::Login { .. })) {
+        let early = usize::try_from(self.settings.early.as_u64()).unwrap_or(usize::MAX);
+        let login = matches!(self.phase, Phase::Login { .. }).then_some(early);
+        if let Some(action) = self.inbox.next_action(login) {
             return Some(action);
         }
         if let Some((rid, id)) = self.next_answer() {

@@ -31,6 +31,9 @@ pub struct Settings {
     /// How long the login may take in a session that a browser begins itself. 5s to 5m.
     #[serde(with = "humantime_serde")]
     pub login: Duration,
+    /// How much that a browser sends to the server before it has signed in is kept until it has; more ends the session.
+    /// 0 B to 256 KiB.
+    pub early: ByteSize,
     /// The largest request. 16 KiB to 4 MiB.
     pub body: ByteSize,
     /// How much is held at once of requests that are still arriving; one address has an eighth of it. Beyond it they get a 503.
@@ -59,6 +62,7 @@ impl Default for Settings {
             gap: Duration::from_secs(3),
             sessions: 10_000,
             login: Duration::from_secs(30),
+            early: ByteSize::kib(16),
             body: ByteSize::kib(256),
             bodies: ByteSize::mib(64),
             body_time: Duration::from_secs(30),

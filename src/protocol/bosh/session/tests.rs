@@ -58,16 +58,15 @@ impl Scene {
 
     /// A session that the browser begins with rid 1.
     fn begun(attributes: &str, payload: &str) -> Self {
+        Self::begun_with(Settings::default(), attributes, payload)
+    }
+
+    fn begun_with(settings: Settings, attributes: &str, payload: &str) -> Self {
         let now = start();
         let opening =
             Opening { sid: "SID", domain: "xmpp.example.org", features: b"<stream:features/>" };
-        let session = Session::begin(
-            Settings::default(),
-            &opening,
-            RequestId(1),
-            body(1, attributes, payload),
-            now,
-        );
+        let session =
+            Session::begin(settings, &opening, RequestId(1), body(1, attributes, payload), now);
         Self { session, now, requests: 1 }
     }
 

@@ -100,6 +100,34 @@ fn nothing_goes_upstream_before_the_login() {
 }
 
 #[test]
+fn what_was_said_to_the_server_before_the_login_waits_until_the_server_has_spoken() {
+    let mut scene = Scene::begun("", "");
+    scene.done();
+    scene.post(2, "", "<iq id='1'/><message/><auth/><presence/>");
+    assert_eq!(scene.session.next_action(), Some(Action::Login(b"<auth/>".to_vec())));
+    scene.session.receive(Event::SignedIn(b"<success/>"), scene.now);
+    // Behind the login, it is the browser's own fault.
+    assert!(scene.done().contains(&Sent("<presence/>".into())));
+    scene.post(3, "", "<iq id='bind'/>");
+    assert_eq!(scene.done(), [Sent("<iq id='bind'/>".into())]);
+
+    scene.stanza("iq");
+    let done = scene.done();
+    scene.stanza("iq");
+
+    assert_eq!(done.first(), Some(&Sent("<iq id='1'/><message/>".into())));
+    assert!(!scene.done().iter().any(|done| matches!(done, Sent(_))), "it goes once");
+}
+
+#[test]
+fn what_is_said_too_early_beyond_the_bound_is_refused_by_the_login() {
+    let settings = Settings { early: bytesize::ByteSize::b(12), ..Settings::default() };
+    let mut scene = Scene::begun_with(settings, "", "<presence/><message/>");
+
+    assert_eq!(scene.session.next_action(), Some(Action::Login(b"<message/>".to_vec())));
+}
+
+#[test]
 fn polling_browser_is_answered_at_once() {
     let mut scene = Scene::begun("wait='0' hold='0'", "");
     let opened = scene.done();
