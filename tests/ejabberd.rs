@@ -99,3 +99,37 @@ async fn configuration_of_the_documentation_works() {
     let line = ejabberd.logged(&["Accepted c2s ANONYMOUS", bare]).await;
     assert!(line.contains("192.0.2.7"), "{line}");
 }
+
+#[tokio::test]
+async fn guest_is_signed_in_through_the_servers_unix_socket() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("c2s.sock").display().to_string();
+    let ejabberd =
+        Ejabberd::configured(&authority, GUESTS, &ON_A_SOCKET.replace(SOCKET, &path)).await;
+    let proxy = Proxy::with(&format!(
+        "[[site]]\nhosts = ['localhost']\n\
+         [site.guests]\ndomain = '{GUESTS}'\nupstream = 'unix:{path}'\npass = 'anonymous'\n"
+    ))
+    .await;
+
+    let mut socket = Socket::open(&proxy, None).await;
+    let jid = socket.sign_in(GUESTS).await;
+    let to_himself =
+        format!("<message xmlns='jabber:client' to='{jid}'><body>by socket</body></message>");
+    socket.send(&to_himself).await;
+
+    assert!(socket.receive_with("by socket").await.contains("<body>"));
+    drop(ejabberd);
+}
+
+const SOCKET: &str = "/run/c2s.sock";
+const ON_A_SOCKET: &str = "
+hosts: [anon.localhost]
+auth_method: [anonymous]
+anonymous_protocol: sasl_anon
+modules: {}
+listen:
+  - port: 'unix:/run/c2s.sock'
+    module: ejabberd_c2s
+";

@@ -21,6 +21,7 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vestibule::file::read;
@@ -229,7 +230,7 @@ async fn scripted_server_that_takes_plain_alone_is_shown_no_password_off_loopbac
          <mechanism>PLAIN</mechanism></mechanisms></stream:features>"
     );
     let (address, heard) = scripted(features).await;
-    let tcp = dial(&address.to_string()).await.expect("the server listens");
+    let tcp = TcpStream::connect(address).await.expect("the server listens");
     let username = Localpart::parse("bob").expect("a localpart");
     let password = Secret::new("pencil");
     let credentials = Credentials::Password { username, password, nonce: [7; 16], known: None };

@@ -110,6 +110,11 @@ pub enum Error {
          security = \"starttls\" or \"tls\""
     )]
     InTheClear(String),
+    /// TLS where nothing could listen in.
+    #[error(
+        "a Unix socket is on this machine: expected security = \"none\", or an upstream as host:port"
+    )]
+    SocketWithTls,
     /// Said and never used.
     #[error("security = \"none\" has no authority: write security = \"starttls\" or \"tls\"")]
     UnusedAuthority,

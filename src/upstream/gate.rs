@@ -135,14 +135,14 @@ impl Gate {
         let Target { upstream, domain, .. } = target;
         let left = end.saturating_duration_since(Instant::now());
         let connect = self.settings.connect.min(left);
-        let tcp = timeout(connect, dial(&upstream.address)).await;
-        let tcp = tcp.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let tcp =
-            tcp.map_err(|source| Error::Dial { address: upstream.address.clone(), source })?;
+        let line = timeout(connect, dial(&upstream.address)).await;
+        let line = line.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let line =
+            line.map_err(|source| Error::Dial { address: upstream.address.clone(), source })?;
         let left = end.saturating_duration_since(Instant::now());
         let sign_in = self.settings.sign_in.min(left);
         let logged_in = async {
-            let socket = secure(tcp, upstream, (domain, pace), target.visitor).await?;
+            let socket = secure(line, upstream, (domain, pace), target.visitor).await?;
             let channel = socket.channel();
             let limit = usize::try_from(self.settings.stanza.as_u64()).unwrap_or(usize::MAX);
             let plan = Plan { domain: domain.clone(), goal: goal.clone(), pace, channel, limit };

@@ -31,6 +31,7 @@ use crate::protocol::xml::splitter::Splitter;
 use crate::site::upstream::Security;
 use crate::site::upstream::Upstream;
 use crate::tls::client::NotProven;
+use crate::upstream::dial::Line;
 use crate::upstream::proxy_protocol;
 use crate::upstream::stream::Socket;
 
@@ -139,15 +140,25 @@ impl Error {
 /// # Errors
 /// When the server is not, or cannot be shown to be, that of `domain`; nothing has been said then that is worth reading.
 pub async fn secure(
-    mut tcp: TcpStream,
+    mut line: Line,
     upstream: &Upstream,
     (domain, pace): (&Domain, Pace),
     visitor: IpAddr,
 ) -> Result<Socket, Error> {
     if upstream.proxy_protocol {
-        let header = tcp.peer_addr().and_then(|server| proxy_protocol::header(visitor, server));
-        tcp.write_all(&header.map_err(Error::Broken)?).await.map_err(Error::Broken)?;
+        let header = line.server().and_then(|server| proxy_protocol::header(visitor, server));
+        let header = header.map_err(Error::Broken)?;
+        let written = match &mut line {
+            Line::Tcp(tcp) => tcp.write_all(&header).await,
+            Line::Unix(unix) => unix.write_all(&header).await,
+        };
+        written.map_err(Error::Broken)?;
     }
+    let mut tcp = match line {
+        Line::Tcp(tcp) => tcp,
+        // Nothing that leaves this machine could be protected on it; the configuration has no TLS here.
+        Line::Unix(unix) => return Ok(Socket::Unix(unix)),
+    };
     let identity = match &upstream.security {
         Security::None => return Ok(Socket::Tcp(tcp)),
         Security::StartTls(identity) => {

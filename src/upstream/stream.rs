@@ -9,6 +9,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::protocol::sasl::Channel;
@@ -21,6 +22,8 @@ use crate::protocol::sasl::Channel;
 pub enum Socket {
     /// Without TLS.
     Tcp(TcpStream),
+    /// A socket of this machine.
+    Unix(UnixStream),
     /// In TLS, with a server that has proven whose it is; in a box, because it is twenty times as large.
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -30,7 +33,7 @@ impl Socket {
     #[must_use]
     pub fn channel(&self) -> Channel {
         match self {
-            Self::Tls(_) => Channel::Private,
+            Self::Tls(_) | Self::Unix(_) => Channel::Private,
             // Not what it was called but where it has arrived: a name can be made to mean another machine.
             Self::Tcp(tcp) if tcp.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()) => {
                 Channel::Private
@@ -48,6 +51,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
@@ -61,6 +65,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
         }
     }
@@ -68,6 +73,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
@@ -75,6 +81,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }

@@ -1,0 +1,101 @@
+//! The gateway that sessions go to.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use anyhow::Result;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use tokio::net::TcpStream;
+use tokio::net::lookup_host;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Where browsers connect to, and how.
+#[derive(Clone)]
+pub struct Target {
+    /// The host name, as in the page's URL.
+    pub host: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The origin of the page.
+    pub origin: String,
+    /// The XMPP domain that browsers name.
+    pub domain: String,
+    tls: TlsConnector,
+}
+
+/// Whether a browser that comes again shows what it was given last time (RFC 8446 §2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tickets {
+    /// It does, where it has been here.
+    Kept,
+    /// Each handshake is whole.
+    Dropped,
+}
+
+impl Target {
+    /// The gateway at `https://host[:port]`, whose certificate one of `authorities` has signed, or one that this machine
+    /// believes.
+    pub async fn find(
+        url: &str,
+        domain: &str,
+        authorities: Option<&Path>,
+        tickets: Tickets,
+    ) -> Result<Self> {
+        let place = url.strip_prefix("https://").context("the URL begins with https://")?;
+        let place = place.trim_end_matches('/');
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) => {
+                (host, port.parse().with_context(|| format!("the port {port:?}"))?)
+            }
+            None => (place, 443),
+        };
+        let mut found =
+            lookup_host((host, port)).await.with_context(|| format!("where {host} is"))?;
+        let address = found.next().with_context(|| format!("{host} has no address"))?;
+        Ok(Self {
+            host: host.to_owned(),
+            address,
+            origin: format!("https://{place}"),
+            domain: domain.to_owned(),
+            tls: connector(authorities, tickets)?,
+        })
+    }
+
+    /// A connection, its handshake done.
+    pub async fn connect(&self) -> Result<TlsStream<TcpStream>> {
+        let socket = TcpStream::connect(self.address).await.context("cannot connect")?;
+        socket.set_nodelay(true)?;
+        let name = ServerName::try_from(self.host.clone())?;
+        self.tls.connect(name, socket).await.context("the TLS handshake failed")
+    }
+}
+
+fn connector(authorities: Option<&Path>, tickets: Tickets) -> Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    if let Some(file) = authorities {
+        for certificate in CertificateDer::pem_file_iter(file)? {
+            roots.add(certificate?)?;
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()?
+    .with_root_certificates(roots)
+    .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if tickets == Tickets::Dropped {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(TlsConnector::from(Arc::new(config)))
+}
