@@ -113,7 +113,9 @@ impl Session {
             Event::Stanza(stanza) => {
                 if self.is_live() {
                     self.queue.push_stanza(&stanza);
-                    self.inbox.release_early();
+                    if !matches!(self.phase, Phase::Login { .. }) {
+                        self.inbox.release_early();
+                    }
                     self.bound_queue(now);
                 }
             }

@@ -120,6 +120,19 @@ fn what_was_said_to_the_server_before_the_login_waits_until_the_server_has_spoke
 }
 
 #[test]
+fn server_that_speaks_during_the_login_lets_nothing_through_before_its_end() {
+    let mut scene = Scene::begun("", "<message/>");
+    scene.done();
+
+    scene.stanza("iq");
+
+    assert!(!scene.done().iter().any(|done| matches!(done, Sent(_))));
+    scene.session.receive(Event::SignedIn(b"<success/>"), scene.now);
+    scene.stanza("iq");
+    assert!(scene.done().contains(&Sent("<message/>".into())));
+}
+
+#[test]
 fn what_is_said_too_early_beyond_the_bound_is_refused_by_the_login() {
     let settings = Settings { early: bytesize::ByteSize::b(12), ..Settings::default() };
     let mut scene = Scene::begun_with(settings, "", "<presence/><message/>");
