@@ -245,9 +245,10 @@ class Visitor {
     await this.#until((sent) => sent.includes(text), `${this.#about.name} did not send "${text}"`, 0, this.#sent);
   }
 
-  /** Whether the proxy has answered with this, a status or a piece of XML, since the page was opened for the first time. */
-  wasTold(text) {
-    return this.#said.some((line) => line.startsWith(`${text} `) || (line.startsWith("< ") && line.includes(text)));
+  /** Waits until the proxy has answered with this, a status or a piece of XML, since the page was opened for the first time. */
+  async isTold(text) {
+    const told = (line) => line.startsWith(`${text} `) || (line.startsWith("< ") && line.includes(text));
+    await this.#until(told, `nobody told ${this.#about.name} ${text}`);
   }
 
   /** Waits for a line of what was said, from the one with this number on. */
