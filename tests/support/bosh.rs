@@ -251,4 +251,4 @@ pub(crate) fn inside(xml: &str, name: &str) -> Option<String> {
 const HTTPBIND: &str = "http://jabber.org/protocol/httpbind";
 const XBOSH: &str = "urn:xmpp:xbosh";
 /// Longer than a request is held.
-const PATIENCE: Duration = Duration::from_secs(70);
+const PATIENCE: Duration = Duration::from_secs(90);

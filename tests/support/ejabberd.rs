@@ -74,7 +74,8 @@ fn spawn(folder: &TempDir, text: &str) -> (Child, watch::Receiver<Vec<String>>) 
     let settings = folder.join("ejabberd.yml");
     fs::write(&settings, text).expect("a configuration");
     let mut child = Command::new("erl")
-        .args(["-noshell", "-noinput", "-mnesia", "dir"])
+        // One thread that sleeps when it is idle: several of these start at once.
+        .args(["+S", "1", "+sbwt", "none", "-noshell", "-noinput", "-mnesia", "dir"])
         .arg(format!("\"{}\"", folder.join("data").display()))
         .args(["-s", "ejabberd"])
         .env("EJABBERD_CONFIG_PATH", &settings)

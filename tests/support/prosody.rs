@@ -233,4 +233,4 @@ fn repository() -> &'static Path {
 const SECRET: &str = "a secret that only the tests know\n";
 
 /// Far more than it ever takes, so that a loaded machine fails no test.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);

@@ -182,4 +182,4 @@ impl Socket {
 }
 
 /// Far more than anything ever takes, so that a loaded machine fails no test.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);

@@ -122,4 +122,4 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// Far more than anything ever takes, so that a loaded machine fails no test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
