@@ -3,6 +3,7 @@
 pub mod reload;
 
 use std::future::Future;
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::server::accept::drained;
 use crate::server::bounds;
 use crate::server::bounds::Bounds;
 use crate::server::router::Router;
+use crate::server::threads::Threads;
 use crate::server::way::Way;
 use crate::session::bosh::Sessions;
 use crate::session::roll::Roll;
@@ -54,6 +56,7 @@ pub struct Gateway {
     http: bounds::Settings,
     internal: Option<(Listener, Arc<Internal>)>,
     reload: Reload,
+    threads: Threads,
 }
 
 /// Why a gateway cannot start.
@@ -74,6 +77,9 @@ pub enum Error {
     /// The key of the guest cookie.
     #[error(transparent)]
     Guests(#[from] guest::Error),
+    /// The threads that serve.
+    #[error("the threads that serve do not start")]
+    Threads(#[source] io::Error),
     /// Nobody could come in.
     #[error("[listen] has neither https nor http")]
     NoListener,
@@ -142,7 +148,9 @@ impl Gateway {
             monitoring.map(|listener| (listener, Arc::new(Internal::new(edge.clone(), secret))));
         let router = Arc::new(Router::new(edge, trust, settings.http.stall));
         let reload = Reload { router: router.clone(), showing, started_with: Arc::new(written) };
-        Ok(Self { listeners, router, http: settings.http, internal, reload })
+        let threads = Threads::start(settings.listen.threads()).map_err(Error::Threads)?;
+        let http = settings.http;
+        Ok(Self { listeners, router, http, internal, reload, threads })
     }
 
     /// What replaces parts of it while it runs.
@@ -174,7 +182,8 @@ impl Gateway {
         let bounds = Arc::new(Bounds::new(self.http.clone(), edge.metrics.clone()));
         for listener in self.listeners {
             info!(address = listener.address(), "listening");
-            edge.tasks.spawn(accept(listener, sites.clone(), bounds.clone()));
+            let threads = self.threads.clone();
+            edge.tasks.spawn(accept(listener, sites.clone(), bounds.clone(), threads));
         }
         // To the very end, so that it can be asked who is still here.
         let end = CancellationToken::new();
@@ -182,7 +191,7 @@ impl Gateway {
             info!(address = listener.address(), "listening for monitoring");
             let way = Way::Internal(internal, TaskTracker::new(), end.clone());
             let bounds = Bounds::new(monitoring(&self.http), edge.metrics.clone());
-            tokio::spawn(accept(listener, way, Arc::new(bounds)));
+            tokio::spawn(accept(listener, way, Arc::new(bounds), Threads::default()));
         }
         edge.tasks.spawn(self.reload.watch_certificates(edge.shutdown.clone()));
         shutdown.await;

@@ -26,6 +26,7 @@ use crate::server::connection::Connection;
 use crate::server::forwarded::Neighbour;
 use crate::server::listen::Address;
 use crate::server::listen::Plain;
+use crate::server::threads::Threads;
 use crate::server::way::Way;
 
 /// A place where browsers arrive, bound already.
@@ -137,6 +138,30 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
+/// The same, on its way to another thread.
+pub(super) enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    pub(super) fn detach(self) -> io::Result<Detached> {
+        match self {
+            Self::Tcp(socket) => socket.into_std().map(Detached::Tcp),
+            Self::Unix(socket) => socket.into_std().map(Detached::Unix),
+        }
+    }
+}
+
+impl Detached {
+    pub(super) fn attach(self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(socket) => TcpStream::from_std(socket).map(Socket::Tcp),
+            Self::Unix(socket) => UnixStream::from_std(socket).map(Socket::Unix),
+        }
+    }
+}
+
 async fn bind_https(
     address: SocketAddr,
     config: Arc<ServerConfig>,
@@ -181,7 +206,7 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 /// Accepts browsers on one listener until the edge goes down; each gets a task of its own.
 ///
 /// At the bound on connections nobody is accepted until somebody leaves.
-pub async fn accept(listener: Listener, way: Way, bounds: Arc<Bounds>) {
+pub async fn accept(listener: Listener, way: Way, bounds: Arc<Bounds>, threads: Threads) {
     let (tasks, shutdown) = (way.tasks().clone(), way.shutdown().clone());
     let accepting = async {
         let mut trouble = Trouble::default();
@@ -191,7 +216,12 @@ pub async fn accept(listener: Listener, way: Way, bounds: Arc<Bounds>) {
                 Ok((socket, neighbour)) => {
                     trouble.pause = FIRST_PAUSE;
                     let connection = Connection::new(way.clone(), bounds.clone(), neighbour);
-                    tasks.spawn(connection.serve((socket, listener.tls()), permit));
+                    let (tls, tracker) = (listener.tls(), tasks.clone());
+                    let serve =
+                        move |socket| tracker.track_future(connection.serve((socket, tls), permit));
+                    if let Err(error) = threads.serve(socket, serve) {
+                        trouble.met(&error).await;
+                    }
                 }
                 // Out of file descriptors, or the browser left in the queue: the listener lives on.
                 Err(error) => trouble.met(&error).await,

@@ -1,8 +1,10 @@
 //! Where browsers are awaited: `[listen]`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use serde::Deserialize;
 
@@ -28,6 +30,8 @@ pub struct Settings {
     pub forwarded: Field,
     /// Whether each connection begins with the PROXY protocol, version 1 or 2, before TLS; others are closed.
     pub proxy_protocol: bool,
+    /// How many threads serve browsers; see [`Settings::threads`].
+    pub threads: Option<NonZeroUsize>,
 }
 
 impl Default for Settings {
@@ -38,11 +42,22 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             forwarded: Field::default(),
             proxy_protocol: false,
+            threads: None,
         }
     }
 }
 
 impl Settings {
+    /// How many threads serve browsers: half as many as the machine has cores, unless told otherwise.
+    ///
+    /// The XMPP server and the site want the other half; and a message costs least where one thread finds several waiting
+    /// (`benches/README.md`).
+    #[must_use]
+    pub fn threads(&self) -> NonZeroUsize {
+        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads.or(NonZeroUsize::new(cores / 2)).unwrap_or(NonZeroUsize::MIN)
+    }
+
     /// Whom to believe about where browsers are.
     #[must_use]
     pub fn trust(&self) -> Trust {

@@ -8,5 +8,6 @@ pub mod listen;
 mod proxied;
 pub mod router;
 mod streams;
+pub mod threads;
 mod upload;
 pub mod way;
