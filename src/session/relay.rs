@@ -1,6 +1,7 @@
 //! The relay of an established WebSocket session: one future that holds both ends and, while nothing happens, no buffer.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -125,20 +126,21 @@ impl Relay {
     /// One read and one write per direction and wake-up; a side is not read while the other takes no more.
     /// Cancel safe: all state is in `self`.
     pub fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if let Some(ahead) = self.ahead.take()
-            && let Err(end) = self.take_ahead(*ahead)
-        {
-            return Poll::Ready(end);
+        self.poll_both(cx).map(|Err(end)| end)
+    }
+
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<Infallible, End>> {
+        if let Some(ahead) = self.ahead.take() {
+            self.take_ahead(*ahead)?;
         }
-        loop {
-            let up = self.poll_up(cx);
-            let down = self.poll_down(cx);
-            match (up, down) {
-                (Poll::Pending, Poll::Pending) => return Poll::Pending,
-                (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => return Poll::Ready(end),
-                (Poll::Ready(Ok(())), _) | (_, Poll::Ready(Ok(()))) => {}
-            }
+        // Who has nothing for now is not asked again: it wakes the task when it has.
+        let (mut up, mut down) = (true, true);
+        while up || down {
+            up = up && self.poll_up(cx)?.is_ready();
+            // What came up may have been a ping.
+            down = (down || self.pong.is_some()) && self.poll_down(cx)?.is_ready();
         }
+        Poll::Pending
     }
 
     fn take_ahead(&mut self, mut ahead: Ahead) -> Result<(), End> {
@@ -299,7 +301,7 @@ pub(super) async fn farewell(to: &mut (impl AsyncRead + AsyncWrite + Unpin), wor
     let told = async {
         to.write_all(words).await?;
         to.shutdown().await?;
-        let mut unread = [0; 1024];
+        let mut unread = vec![0; 1024];
         while to.read(&mut unread).await? > 0 {}
         io::Result::Ok(())
     };
