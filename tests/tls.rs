@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::RootCertStore;
@@ -21,6 +22,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::io::DuplexStream;
 use tokio::io::ReadBuf;
 use tokio::io::duplex;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use vestibule::tls::accept::Handshake;
@@ -204,6 +206,22 @@ async fn a_small_reader_gets_a_large_record_in_parts() {
     }
 
     assert_eq!(total, 16_000);
+}
+
+#[tokio::test]
+async fn a_ticket_travels_with_the_first_answer() {
+    let (mut ours, mut theirs) = connected(64 * 1024).await;
+    let tickets = |theirs: &TlsStream<_>| theirs.get_ref().1.tls13_tickets_received();
+    theirs.write_u8(b'?').await.unwrap();
+    assert_eq!(ours.read_u8().await.unwrap(), b'?');
+    ours.flush().await.unwrap();
+
+    assert!(timeout(Duration::ZERO, theirs.read_u8()).await.is_err());
+    assert_eq!(tickets(&theirs), 0);
+
+    ours.write_u8(b'!').await.unwrap();
+    assert_eq!(theirs.read_u8().await.unwrap(), b'!');
+    assert_eq!(tickets(&theirs), 1);
 }
 
 #[tokio::test]

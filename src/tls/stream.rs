@@ -37,8 +37,18 @@ pub struct Stream<S> {
     plaintext: Vec<u8>,
     /// Encrypted, but not yet taken by the socket.
     unsent: Vec<u8>,
+    unsent_is: Unsent,
     reading: Reading,
     writing: Writing,
+}
+
+/// How urgent it is to send what is unsent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unsent {
+    /// Somebody waits for it.
+    Due,
+    /// A ticket of TLS 1.3: it can travel with whatever is written next, and spares a packet and its wake-ups.
+    Ticket,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             received: Vec::new(),
             plaintext: Vec::new(),
             unsent: Vec::new(),
+            unsent_is: Unsent::Due,
             reading: Reading::Open,
             writing: Writing::Open,
         })
@@ -165,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         {
             // The connection is over either way.
             let _ = append(&mut self.unsent, |out| alert.encode(out));
+            self.unsent_is = Unsent::Due;
             let mut cx = Context::from_waker(std::task::Waker::noop());
             let _ = self.poll_send(&mut cx);
         }
@@ -172,8 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         self.writing = Writing::Closed;
     }
 
-    /// Gives the socket what is encrypted already.
+    /// Gives the socket what is encrypted already and due.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unsent_is == Unsent::Ticket {
+            return Poll::Ready(Ok(()));
+        }
         while !self.unsent.is_empty() {
             let sent = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.unsent))?;
             if sent == 0 {
@@ -199,7 +214,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         let mut scratch = Scratch::sized(&OUTGOING, SEND);
         let length = self.encrypt(scratch.get(), encrypt)?;
         let records = scratch.get().get(..length).unwrap_or_default();
-        // A key update or an answer to one precedes what is encrypted after it.
         if self.unsent.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, records) {
                 Poll::Ready(Ok(sent)) => {
@@ -208,10 +222,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => self.unsent.extend_from_slice(records),
             }
-        } else {
-            self.unsent.extend_from_slice(records);
+            return Ok(());
         }
-        Ok(())
+        // A ticket, a key update or an answer to one precedes what is encrypted after it.
+        self.unsent.extend_from_slice(records);
+        self.unsent_is = Unsent::Due;
+        match self.poll_send(cx) {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => Ok(()),
+        }
     }
 
     /// Encrypts into `out`; says how many bytes that made.
@@ -278,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         }
         let before = buf.filled().len();
         while this.reading == Reading::Open && buf.filled().len() == before {
-            // What rustls has to say of its own accord (a ticket, an answer to a key update) need not wait for our next stanza.
+            // What rustls has to say of its own accord (an answer to a key update) need not wait for our next stanza.
             let _ = this.poll_send(cx)?;
             ready!(this.poll_receive(cx, buf))?;
         }

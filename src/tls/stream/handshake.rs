@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::task::Waker;
 use std::task::ready;
 
+use rustls::ProtocolVersion;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
@@ -18,6 +19,7 @@ use crate::tls::stream::RECEIVE;
 use crate::tls::stream::RECORD;
 use crate::tls::stream::Reading;
 use crate::tls::stream::Stream;
+use crate::tls::stream::Unsent;
 use crate::tls::stream::too_long;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
@@ -50,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// Goes on with the handshake by what has been heard, without waiting for anything; says whether it is over.
     ///
-    /// A ticket that the socket does not take at once follows with what is written next.
+    /// A ticket of TLS 1.3 follows with what is written next.
     ///
     /// # Errors
     /// The socket's own, `InvalidData` for a violation of TLS (the alert has been sent).
@@ -59,10 +61,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         let used = self.decrypt(&mut received, &mut ReadBuf::new(&mut []))?;
         // A new vector, not the old one: an empty one holds no memory.
         self.received = received.get(used..).unwrap_or_default().to_vec();
+        let is_over = !self.tls.is_handshaking();
+        if is_over && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+            self.unsent_is = Unsent::Ticket;
+        }
         // Whoever waits next sends what the socket does not take now.
         if let Poll::Ready(sent) = self.poll_send(&mut Context::from_waker(Waker::noop())) {
             sent?;
         }
-        Ok(!self.tls.is_handshaking())
+        Ok(is_over)
     }
 }
