@@ -178,15 +178,15 @@ pub async fn secure(
 async fn start_tls(tcp: &mut TcpStream, domain: &Domain, pace: Pace) -> Result<(), Error> {
     let mut flight = Vec::new();
     let mut starttls = StartTls::begin(domain, pace, &mut flight);
-    let mut read = [0; 2048];
+    let mut read = Vec::with_capacity(READ);
     loop {
         tcp.write_all(&flight).await.map_err(Error::Broken)?;
         flight.clear();
-        let length = tcp.read(&mut read).await.map_err(Error::Broken)?;
-        if length == 0 {
+        read.clear();
+        if tcp.read_buf(&mut read).await.map_err(Error::Broken)? == 0 {
             return Err(login::Error::Closed.into());
         }
-        starttls = match starttls.receive(read.get(..length).unwrap_or_default(), &mut flight)? {
+        starttls = match starttls.receive(&read, &mut flight)? {
             starttls::Step::More(starttls) => starttls,
             starttls::Step::Proceed => return Ok(()),
         };
@@ -203,6 +203,8 @@ pub async fn log_in(
     credentials: Credentials,
 ) -> Result<Stream, Error> {
     let mut flight = Zeroizing::new(Vec::with_capacity(512));
+    // On the heap: every future around this one would have to hold it, and be moved with it.
+    let mut read = Vec::with_capacity(READ);
     let mut step = Step::More(Login::begin(plan, credentials, &mut flight)?);
     loop {
         step = match step {
@@ -210,12 +212,11 @@ pub async fn log_in(
                 socket.write_all(&flight).await.map_err(Error::Broken)?;
                 socket.flush().await.map_err(Error::Broken)?;
                 flight.clear();
-                let mut read = [0; 4096];
-                let length = socket.read(&mut read).await.map_err(Error::Broken)?;
-                if length == 0 {
+                read.clear();
+                if socket.read_buf(&mut read).await.map_err(Error::Broken)? == 0 {
                     return Err(login::Error::Closed.into());
                 }
-                login.receive(read.get(..length).unwrap_or_default(), &mut flight)?
+                login.receive(&read, &mut flight)?
             }
             Step::Derive(deriving) => {
                 // Up to half a second of hashing is nothing for a thread that others wait for.
@@ -235,3 +236,6 @@ pub async fn log_in(
         };
     }
 }
+
+/// What one read takes at most of a server that is being signed in to, in bytes.
+const READ: usize = 4096;

@@ -33,6 +33,7 @@ use crate::session::relay::farewell;
 use crate::session::websocket::Entry;
 use crate::session::websocket::FAREWELL;
 use crate::upstream;
+
 /// Where the browser stands until it is signed in.
 pub(super) struct Hall {
     browser: Browser,
@@ -134,12 +135,11 @@ impl Hall {
                 };
             }
             self.flush().await?;
-            let mut read = [0; 4096];
-            let length = self.browser.read(&mut read).await.map_err(|_| End::BrowserLeft)?;
-            if length == 0 {
+            self.incoming.reserve(READ);
+            let read = self.browser.read_buf(&mut self.incoming).await;
+            if read.map_err(|_| End::BrowserLeft)? == 0 {
                 return Err(End::BrowserLeft);
             }
-            self.incoming.extend_from_slice(read.get(..length).unwrap_or_default());
         }
     }
 
@@ -227,6 +227,9 @@ async fn still_there(upstream: &mut upstream::login::Stream) -> Result<(), End> 
         Poll::Ready(Ok(()) | Err(_)) => Err(End::UpstreamLost),
     }
 }
+
+/// Room for what one read takes of a browser, in bytes.
+const READ: usize = 4096;
 
 /// Names a stream (RFC 6120 §4.7.3); it is no secret.
 fn stream_id() -> String {
