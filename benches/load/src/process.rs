@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
+use anyhow::ensure;
+use tokio::process::Command;
 
 /// A process, with whatever processes it has started.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,14 @@ impl Process {
             sum += line.trim().trim_end_matches(" kB").parse::<u64>()?;
         }
         Ok(sum)
+    }
+
+    /// Asks it to end.
+    pub async fn terminate(self) -> Result<()> {
+        let id = self.id.to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await?;
+        ensure!(sent.success(), "process {id} is not there");
+        Ok(())
     }
 
     fn tree(self) -> Result<Vec<u32>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use anyhow::Result;
+use rustls::CipherSuite;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::client::Resumption;
@@ -87,12 +88,18 @@ fn connector(authorities: Option<&Path>, tickets: Tickets) -> Result<TlsConnecto
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()?
-    .with_root_certificates(roots)
-    .with_no_client_auth();
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    // As Chromium and Firefox ask for them.
+    provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        _ => 1,
+    });
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if tickets == Tickets::Dropped {
         config.resumption = Resumption::disabled();

@@ -81,9 +81,9 @@ async fn run(arguments: Arguments) -> Result<()> {
         for kind in peers {
             eprintln!("round {} of {}: {kind}", round + 1, arguments.rounds);
             let peer = place.start(kind).await?;
-            let seen =
-                work.of(&peer).await.with_context(|| format!("{kind} in round {}", round + 1))?;
+            let seen = work.of(&peer).await;
             peer.stop().await?;
+            let seen = seen.with_context(|| format!("{kind} in round {}", round + 1))?;
             figures.add(kind, round, seen);
         }
     }

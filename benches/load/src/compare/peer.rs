@@ -121,9 +121,11 @@ impl Peer {
         Ok(target)
     }
 
-    /// Ends it.
+    /// Has it end, and waits until it has: killed outright, nginx would leave its worker behind.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        self.child.kill().await.context("cannot end it")
+        self.process.terminate().await?;
+        self.child.wait().await.context("it does not end")?;
+        Ok(())
     }
 
     async fn listening(&mut self) -> Result<()> {

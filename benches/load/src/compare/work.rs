@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +15,7 @@ use load::phase::Phase;
 use load::session::Transport;
 use load::target::Tickets;
 use load::websocket::Socket;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::peer::Peer;
@@ -43,7 +46,7 @@ impl Work {
             target: peer.target(Tickets::Dropped).await?,
             visitors: peer.visitors.clone(),
             transport: Transport::Websocket,
-            at_once: 32,
+            at_once: AT_ONCE,
             sessions: Vec::new(),
             progress: Arc::new(AtomicU64::new(0)),
         };
@@ -91,9 +94,21 @@ impl Work {
         let cookie = peer.visitors.cookie(0)?;
         // What comes with a ticket has been here before.
         drop(Socket::open(&target, cookie.as_deref()).await?);
+        let left = Arc::new(AtomicUsize::new(self.handshakes));
         let cpu = peer.process.cpu()?;
-        for _ in 0..self.handshakes {
-            drop(Socket::open(&target, cookie.as_deref()).await?);
+        let mut browsers = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let (target, cookie, left) = (target.clone(), cookie.clone(), left.clone());
+            browsers.spawn(async move {
+                let one_less = |left: usize| left.checked_sub(1);
+                while left.fetch_update(Relaxed, Relaxed, one_less).is_ok() {
+                    drop(Socket::open(&target, cookie.as_deref()).await?);
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(ended) = browsers.join_next().await {
+            ended??;
         }
         sleep(SETTLE).await;
         seen.insert(
@@ -116,6 +131,8 @@ fn count(number: u64) -> f64 {
     number as f64
 }
 
+/// Browsers that come at the same time.
+const AT_ONCE: usize = 32;
 /// Until what was closed is gone, and what was freed is given back.
 const SETTLE: Duration = Duration::from_millis(500);
 
