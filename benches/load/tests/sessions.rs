@@ -2,60 +2,28 @@
 
 #![allow(missing_docs, reason = "a test")]
 
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+mod support;
+
 use std::time::Duration;
 
-use load::phase::Crowd;
 use load::phase::Phase;
 use load::session::Transport;
-use load::sink;
-use load::sink::Door;
-use load::target::Target;
-use load::target::Tickets;
 use load::visitors::Visitors;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use vestibule::config::Config;
 use vestibule::gateway::Gateway;
 
-const SECRET: &str = "a secret of these tests alone, 0123456789";
+use crate::support::crowd;
+use crate::support::members;
+use crate::support::site;
 
-/// A gateway that runs as long as the folder is there; with its port.
+/// A gateway that runs as long as the test does; with its folder and its port.
 async fn gateway() -> (TempDir, u16) {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = upstream.local_addr().unwrap().port();
-    tokio::spawn(sink::serve(upstream, Door::Client));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(path.join("certificate.pem"), made.cert.pem()).unwrap();
-    fs::write(path.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    for secret in ["ticket.secret", "jwt.secret"] {
-        fs::write(path.join(secret), SECRET).unwrap();
-    }
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let config = include_str!("../peers/proxy.toml")
-        .replace("@PORT@", &port.to_string())
-        .replace("@CLIENT@", &client.to_string())
-        .replace("@FOLDER@", &path.display().to_string());
-    fs::write(path.join("proxy.toml"), config).unwrap();
-    let config = Config::load(&path.join("proxy.toml")).unwrap();
+    let (folder, port) = site().await;
+    let config = Config::load(&folder.path().join("proxy.toml")).unwrap();
     let gateway = Gateway::bind(config).await.unwrap();
     tokio::spawn(gateway.run(std::future::pending()));
     (folder, port)
-}
-
-async fn crowd(folder: &Path, port: u16, visitors: Visitors, transport: Transport) -> Crowd {
-    let url = format!("https://localhost:{port}");
-    let authority = folder.join("certificate.pem");
-    let mut target =
-        Target::find(&url, "localhost", Some(&authority), Tickets::Kept).await.unwrap();
-    target.address = ([127, 0, 0, 1], port).into();
-    let progress = Arc::new(AtomicU64::new(0));
-    Crowd { target, visitors, transport, at_once: 4, sessions: Vec::new(), progress }
 }
 
 /// What every load does, in small.
@@ -89,17 +57,17 @@ async fn works(visitors: Visitors, transport: Transport) {
 
 #[tokio::test]
 async fn members_come_talk_and_come_back_by_websocket() {
-    works(Visitors::signed("session", SECRET.as_bytes()), Transport::Websocket).await;
+    works(members(), Transport::Websocket).await;
 }
 
 #[tokio::test]
 async fn members_come_talk_and_come_back_by_bosh() {
-    works(Visitors::signed("session", SECRET.as_bytes()), Transport::Bosh).await;
+    works(members(), Transport::Bosh).await;
 }
 
 #[tokio::test]
 async fn members_come_talk_and_come_back_by_prebind() {
-    works(Visitors::signed("session", SECRET.as_bytes()), Transport::Prebind).await;
+    works(members(), Transport::Prebind).await;
 }
 
 #[tokio::test]
@@ -115,8 +83,7 @@ async fn guests_come_talk_and_come_back_by_bosh() {
 #[tokio::test]
 async fn whoever_is_not_let_in_is_counted_and_the_reason_told() {
     let (folder, port) = gateway().await;
-    let visitors = Visitors::signed("session", SECRET.as_bytes());
-    let mut crowd = crowd(folder.path(), port, visitors, Transport::Websocket).await;
+    let mut crowd = crowd(folder.path(), port, members(), Transport::Websocket).await;
     crowd.target.origin = "https://elsewhere.example".to_owned();
 
     let come = crowd.connect(3, 3).await.unwrap();
