@@ -10,6 +10,8 @@ use futures_util::SinkExt;
 use futures_util::StreamExt;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -26,10 +28,10 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use crate::support::gateway::ORIGIN;
 use crate::support::gateway::Proxy;
 
-/// One connection.
+/// One connection, in TLS if nothing else is said.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    stream: WebSocketStream<TlsStream<TcpStream>>,
+pub(crate) struct Socket<S = TlsStream<TcpStream>> {
+    stream: WebSocketStream<S>,
     /// The headers of the 101.
     pub(crate) headers: HeaderMap,
 }
@@ -76,13 +78,24 @@ impl Socket {
     ) -> Result<Self, u16> {
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = TlsConnector::from(tls).connect(name, tcp).await.expect("TLS");
+        Self::upgrade(tls, path, headers).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Opens one over a connection that is made.
+    pub(crate) async fn upgrade(
+        connection: S,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, u16> {
         let mut request = format!("wss://localhost{path}").into_client_request().expect("a URL");
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("xmpp"));
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header");
             request.headers_mut().insert(name, value.parse().expect("a value"));
         }
-        match client_async(request, tls).await {
+        match client_async(request, connection).await {
             Ok((stream, response)) => Ok(Self { stream, headers: response.headers().clone() }),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),
