@@ -234,13 +234,14 @@ async fn listeners(
     tls: Option<Arc<ServerConfig>>,
 ) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
+    let port = settings.listen.port();
     if let Some(tls) = tls {
         for address in &settings.listen.https {
-            listeners.push(Listener::https(*address, tls.clone()).await?);
+            listeners.push(Listener::https(*address, tls.clone(), port)?);
         }
     }
     for Checked(plain) in &settings.listen.http {
-        listeners.push(Listener::http(plain).await?);
+        listeners.push(Listener::http(plain, port).await?);
     }
     if listeners.is_empty() { Err(Error::NoListener) } else { Ok(listeners) }
 }

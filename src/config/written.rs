@@ -100,13 +100,14 @@ mod tests {
     fn keys_that_changed_are_named_but_those_that_are_taken_over() {
         let old = written("[listen]\nhttps = ['[::]:443']\n[log]\nlevel = 'info'");
         let new = written(
-            "[listen]\nhttps = ['[::]:8443']\ntrusted_proxies = ['10.0.0.1']\n\
+            "[listen]\nhttps = ['[::]:8443']\nshared = true\ntrusted_proxies = ['10.0.0.1']\n\
              [log]\nlevel = 'debug'\nformat = 'json'\n[bosh]\nwait = '30s'\n\
              [tls]\nkey = 'x'\n[[site]]\nhosts = ['a.example']",
         );
 
-        assert_eq!(old.that_need_a_restart(&new), ["bosh.wait", "listen.https", "log.format"]);
-        assert_eq!(new.that_need_a_restart(&old), ["bosh.wait", "listen.https", "log.format"]);
+        let keys = ["bosh.wait", "listen.https", "listen.shared", "log.format"];
+        assert_eq!(old.that_need_a_restart(&new), keys);
+        assert_eq!(new.that_need_a_restart(&old), keys);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
@@ -26,6 +27,7 @@ use crate::server::connection::Connection;
 use crate::server::forwarded::Neighbour;
 use crate::server::listen::Address;
 use crate::server::listen::Plain;
+use crate::server::listen::Port;
 use crate::server::threads::Threads;
 use crate::server::way::Way;
 
@@ -53,19 +55,23 @@ impl Listener {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub async fn https(address: SocketAddr, config: Arc<ServerConfig>) -> Result<Self, Error> {
-        bind_https(address, config, "[listen] https").await
+    pub fn https(
+        address: SocketAddr,
+        config: Arc<ServerConfig>,
+        port: Port,
+    ) -> Result<Self, Error> {
+        bind_https((address, port), config, "[listen] https")
     }
 
     /// Awaits plain HTTP of a reverse proxy.
     ///
     /// # Errors
     /// When the address or the path is taken or not ours.
-    pub async fn http(plain: &Plain) -> Result<Self, Error> {
-        bind_plain(plain, "[listen] http").await
+    pub async fn http(plain: &Plain, port: Port) -> Result<Self, Error> {
+        bind_plain(plain, port, "[listen] http").await
     }
 
-    /// Awaits monitoring. Where `tls` is none, and there should be some, nobody is awaited.
+    /// Awaits monitoring, which asks one process and no other. Where `tls` is none, and there should be some, nobody is awaited.
     ///
     /// # Errors
     /// When the address or the path is taken or not ours.
@@ -75,8 +81,10 @@ impl Listener {
     ) -> Result<Option<Self>, Error> {
         let key = "[internal] listen";
         match (address, tls) {
-            (Address::Plain(plain), _) => bind_plain(plain, key).await.map(Some),
-            (Address::Https(address), Some(tls)) => bind_https(*address, tls, key).await.map(Some),
+            (Address::Plain(plain), _) => bind_plain(plain, Port::Own, key).await.map(Some),
+            (Address::Https(address), Some(tls)) => {
+                bind_https((*address, Port::Own), tls, key).map(Some)
+            }
             (Address::Https(_), None) => Ok(None),
         }
     }
@@ -162,27 +170,40 @@ impl Detached {
     }
 }
 
-async fn bind_https(
-    address: SocketAddr,
+fn bind_https(
+    (address, port): (SocketAddr, Port),
     config: Arc<ServerConfig>,
     key: &'static str,
 ) -> Result<Listener, Error> {
     let error = |source| Error { key, address: address.to_string(), source };
-    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let listener = bind_tcp(address, port).map_err(error)?;
     Ok(Listener::Tls(listener, config))
 }
 
-async fn bind_plain(plain: &Plain, key: &'static str) -> Result<Listener, Error> {
+async fn bind_plain(plain: &Plain, port: Port, key: &'static str) -> Result<Listener, Error> {
     match plain {
         Plain::Loopback(address) => {
             let error = |source| Error { key, address: address.to_string(), source };
-            TcpListener::bind(address).await.map(Listener::Tcp).map_err(error)
+            bind_tcp(*address, port).map(Listener::Tcp).map_err(error)
         }
         Plain::Unix(path) => {
             let error = |source| Error { key, address: format!("unix:{}", path.display()), source };
             bind_unix(path).await.map(Listener::Unix).map_err(error)
         }
     }
+}
+
+/// A port of our own stays so: the kernel lets in nobody who would share it, whatever he says.
+fn bind_tcp(address: SocketAddr, port: Port) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // What is left of connections of before does not keep us from coming back.
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(port == Port::Shared)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Takes a socket that a dead process left behind, but not one that is listened on.
@@ -286,6 +307,8 @@ pub async fn drained(way: &Way, grace: Duration) {
     }
 }
 
+/// Connections that wait for us to accept them; the kernel keeps no more than its net.core.somaxconn.
+const BACKLOG: u32 = 4096;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Between two warnings of the same.

@@ -32,6 +32,18 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// How many threads serve browsers; see [`Settings::threads`].
     pub threads: Option<NonZeroUsize>,
+    /// Whether other processes may listen on the same addresses, each of them with this set: then the kernel deals the
+    /// connections out (`SO_REUSEPORT`). Not for Unix sockets, nor for `[internal]`.
+    pub shared: bool,
+}
+
+/// Whose a port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Of this process alone.
+    Own,
+    /// Of other processes as well, which say the same.
+    Shared,
 }
 
 impl Default for Settings {
@@ -43,6 +55,7 @@ impl Default for Settings {
             forwarded: Field::default(),
             proxy_protocol: false,
             threads: None,
+            shared: false,
         }
     }
 }
@@ -56,6 +69,12 @@ impl Settings {
     pub fn threads(&self) -> NonZeroUsize {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         self.threads.or(NonZeroUsize::new(cores / 2)).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Whose the ports are.
+    #[must_use]
+    pub fn port(&self) -> Port {
+        if self.shared { Port::Shared } else { Port::Own }
     }
 
     /// Whom to believe about where browsers are.

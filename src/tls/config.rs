@@ -99,7 +99,8 @@ pub fn server_config(
 
 /// The configuration of a listener whose certificates `shown` chooses: TLS 1.2 and 1.3, `h2` and `http/1.1` by ALPN.
 ///
-/// Tickets are stateless, one for each full handshake, so that a resumption works on any node; there is no early data.
+/// Tickets are stateless, one for each full handshake, so that there is no table of sessions to bound. Their key is this
+/// process's own: to another one a ticket of ours says nothing, and it shakes hands in full. There is no early data.
 ///
 /// # Errors
 /// When this machine has no random bytes for the key of the tickets.

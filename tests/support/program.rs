@@ -63,6 +63,11 @@ impl Program {
         fs::write(self.path(name), content).expect("it is written");
     }
 
+    /// Kills it, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("it ran");
+    }
+
     /// Sends it SIGHUP.
     pub(crate) async fn hang_up(&self) {
         let pid = self.child.id().expect("it runs").to_string();
