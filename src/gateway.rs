@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::config::Config;
 use crate::config::Settings;
+use crate::descriptors;
 use crate::endpoint::Edge;
 use crate::endpoint::backend::Backend;
 use crate::endpoint::internal::Internal;
@@ -179,7 +180,11 @@ impl Gateway {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let edge = self.router.edge().clone();
         let sites = Way::Sites(self.router);
-        let bounds = Arc::new(Bounds::new(self.http.clone(), edge.metrics.clone()));
+        let bounds = Bounds::new(self.http.clone(), edge.metrics.clone());
+        let bounds = match descriptors::limit() {
+            Some(open_files) => Arc::new(bounds.within(open_files)),
+            None => Arc::new(bounds),
+        };
         for listener in self.listeners {
             info!(address = listener.address(), "listening");
             let threads = self.threads.clone();

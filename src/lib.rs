@@ -14,6 +14,8 @@ pub mod secret;
 
 pub mod file;
 
+pub mod descriptors;
+
 pub mod live;
 
 pub mod throttle;

@@ -23,6 +23,8 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 use serde::Deserialize;
 
+use crate::descriptors::Shortage;
+
 /// The bounds of our own requests: `[outbound]`.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -153,10 +155,14 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// An error with its causes, for the log.
+/// An error with its causes, for the log; and with what to do about it, where there are too few files.
 #[must_use]
-pub fn chain(error: &dyn StdError) -> String {
-    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let chain = causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    match Shortage::behind(error) {
+        Some(shortage) => format!("{chain}: {shortage}"),
+        None => chain,
+    }
 }
 
 fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static)> {

@@ -60,7 +60,7 @@ async fn a_session_that_says_nothing_holds_little_and_after_a_burst_no_more() {
         .counting(async {
             let mut browsers = Vec::new();
             for _ in 0..SESSIONS {
-                browsers.push(vestibule.browser("bob").await);
+                browsers.push(Box::pin(vestibule.browser("bob")).await);
             }
             browsers
         })

@@ -4,15 +4,9 @@
 
 mod support;
 
-use std::process::Stdio;
-
-use tokio::io::AsyncBufReadExt;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::net::UnixStream;
-use tokio::process::Command;
 
 use crate::support::gateway::Proxy;
 use crate::support::http::CONTINUATION;
@@ -391,34 +385,6 @@ async fn bosh_beyond_what_may_be_arriving_is_told_to_come_back() {
     while !posted(&proxy, &post("some")).await.starts_with("HTTP/1.1 200") {}
 }
 
-#[tokio::test]
-async fn out_of_open_files_the_log_names_the_figure_and_browsers_wait() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("proxy.toml"), OUT_OF_FILES).unwrap();
-    let mut child = Command::new("sh")
-        .args(["-c", "ulimit -n 40; exec \"$0\" run", env!("CARGO_BIN_EXE_vestibule")])
-        .current_dir(folder.path())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    while !log.next_line().await.unwrap().unwrap().contains("listening") {}
-
-    let mut crowd = Vec::new();
-    for _ in 0..40 {
-        crowd.push(UnixStream::connect(folder.path().join("v.sock")).await.unwrap());
-    }
-    let told = log.next_line().await.unwrap().unwrap();
-    let mut last = crowd.pop().unwrap();
-    drop(crowd);
-    last.write_all(HOST_META.as_bytes()).await.unwrap();
-    let answer = head(&mut last).await;
-
-    assert!(told.contains("LimitNOFILE") && told.contains("open_files=40"), "{told}");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
 /// Shakes hands behind a PROXY header.
 async fn balanced(
     proxy: &Proxy,
@@ -458,7 +424,3 @@ const ONE: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
 const OTHER: &str = "PROXY TCP4 192.0.2.8 192.0.2.1 4711 443\r\n";
 
 const HOST_META: &str = "GET /.well-known/host-meta.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-const OUT_OF_FILES: &str = "[log]\nlevel = 'info'\n[listen]\nhttps = []\nhttp = ['unix:v.sock']\n\
-    [[site]]\nhosts = ['localhost']\n\
-    [site.guests]\ndomain = 'guest.localhost'\nupstream = '127.0.0.1:1'\nsecret = 'a secret of the tests'\n";

@@ -114,7 +114,7 @@ impl Certificate {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let ended = timeout(PATIENCE, ending).await.expect("it ends").unwrap();
+        let ended = timeout(PATIENCE, ending).await.unwrap().unwrap();
         assert_eq!(ended.status.code(), Some(78));
         String::from_utf8(ended.stderr).unwrap()
     }

@@ -16,12 +16,12 @@ use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
-use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 use tracing::debug;
 use tracing::warn;
 
+use crate::outbound;
 use crate::server::bounds::Bounds;
 use crate::server::connection::Connection;
 use crate::server::forwarded::Neighbour;
@@ -30,6 +30,7 @@ use crate::server::listen::Plain;
 use crate::server::listen::Port;
 use crate::server::threads::Threads;
 use crate::server::way::Way;
+use crate::throttle::Throttle;
 
 /// A place where browsers arrive, bound already.
 pub enum Listener {
@@ -258,38 +259,27 @@ pub async fn accept(listener: Listener, way: Way, bounds: Arc<Bounds>, threads: 
 /// How it goes with a listener that cannot accept.
 struct Trouble {
     pause: Duration,
-    told: Option<Instant>,
+    told: Throttle,
 }
 
 impl Default for Trouble {
     fn default() -> Self {
-        Self { pause: FIRST_PAUSE, told: None }
+        Self { pause: FIRST_PAUSE, told: Throttle::default() }
     }
 }
 
 impl Trouble {
-    /// Tells of it, not more often than each minute, and waits before the next attempt.
+    /// Tells of it now and then, and waits before the next attempt.
     async fn met(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        if self.told.is_some_and(|told| now.duration_since(told) < TELLING) {
-            debug!(%error, "a browser could not be accepted");
+        let error = outbound::chain(error);
+        if let Some(untold) = self.told.tell() {
+            warn!(error, untold, "a browser could not be accepted");
         } else {
-            self.told = Some(now);
-            if let Some(most) = open_files(error) {
-                warn!(%error, open_files = most, "{OUT_OF_FILES}");
-            } else {
-                warn!(%error, "a browser could not be accepted");
-            }
+            debug!(error, "a browser could not be accepted");
         }
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// How many files this process may have open, if `error` says that it has.
-fn open_files(error: &io::Error) -> Option<u64> {
-    let is_out = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
-    is_out.then(|| rlimit::Resource::NOFILE.get_soft().unwrap_or_default())
 }
 
 impl fmt::Debug for Listener {
@@ -311,10 +301,3 @@ pub async fn drained(way: &Way, grace: Duration) {
 const BACKLOG: u32 = 4096;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Between two warnings of the same.
-const TELLING: Duration = Duration::from_secs(60);
-/// This process has too many open files (errno(3), the same on every Linux).
-const EMFILE: i32 = 24;
-/// The whole machine has.
-const ENFILE: i32 = 23;
-const OUT_OF_FILES: &str = "a browser could not be accepted: raise the limit of open files (LimitNOFILE of the service, or ulimit -n), or lower `connections` of [http]";

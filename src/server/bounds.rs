@@ -11,19 +11,24 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
 use tokio::task::yield_now;
+use tracing::warn;
 
+use crate::descriptors;
+use crate::descriptors::Shortage;
 use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 use crate::share::Share;
 use crate::share::Shares;
 use crate::share::network;
+use crate::throttle::Throttle;
 
 /// `[http]` of proxy.toml: the bounds of connections, before anybody is signed in.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Connections of browsers at once, sessions over WebSocket included; more wait unaccepted.
+    /// Connections of browsers at once, sessions over WebSocket included; more wait unaccepted. Fewer, where the limit of
+    /// open files is not enough for two of each.
     pub connections: NonZeroUsize,
     /// Connections of one IPv4 address, or of one /64 of IPv6, at once; more are closed.
     pub connections_per_address: NonZeroUsize,
@@ -89,6 +94,8 @@ pub struct Bounds {
     settings: Settings,
     metrics: Arc<Metrics>,
     room: Arc<Semaphore>,
+    /// Set where open files are fewer than connections were to be.
+    short: Option<(Shortage, Throttle)>,
     by_address: Arc<Shares<IpAddr>>,
     handshakes: Semaphore,
     handshakes_by_address: Arc<Shares<IpAddr>>,
@@ -120,11 +127,33 @@ impl Bounds {
         Self {
             metrics,
             room: Arc::new(Semaphore::new(permits(settings.connections))),
+            short: None,
             by_address: Arc::new(Shares::new(settings.connections_per_address.get())),
             handshakes: Semaphore::new(permits(settings.handshakes)),
             handshakes_by_address: Arc::new(Shares::new(settings.handshakes_per_address.get())),
             settings,
         }
+    }
+
+    /// The same for a process that may have so many files open: with no more connections than those let come in.
+    #[must_use]
+    pub fn within(self, open_files: u64) -> Self {
+        let (connections, fitting) =
+            (self.settings.connections.get(), descriptors::fitting(open_files).max(1));
+        if fitting >= connections {
+            return self;
+        }
+        let (needed, shortage) =
+            (descriptors::needed(connections), Shortage::OfProcess(open_files));
+        warn!(
+            connections,
+            needed,
+            open_files,
+            accepted = fitting,
+            "`connections` of [http] is more than the open files are enough for: {shortage}"
+        );
+        let room = Arc::new(Semaphore::new(fitting));
+        Self { room, short: Some((shortage, Throttle::default())), ..self }
     }
 
     /// The figures.
@@ -147,6 +176,11 @@ impl Bounds {
             return Some(permit);
         }
         self.metrics.reached(Bound::Connections);
+        if let Some((shortage, told)) = &self.short
+            && let Some(untold) = told.tell()
+        {
+            warn!(untold, "browsers wait to be accepted until others leave: {shortage}");
+        }
         // The semaphore is never closed.
         self.room.clone().acquire_owned().await.ok()
     }
