@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ use tokio::time::interval;
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
     /// The page's origin, as `https://www.example.org`.
-    url: String,
+    #[arg(required_unless_present = "upstream_sink")]
+    url: Option<String>,
     /// What the sessions do, once they are in.
     #[arg(value_name = "PHASE")]
     phases: Vec<Phase>,
@@ -69,7 +71,11 @@ struct Arguments {
     /// The gateway's process on this machine, whose CPU time and memory are to be measured.
     #[arg(long, value_name = "PID")]
     process: Option<u32>,
-    /// Stand in for the XMPP server at this address: lets everybody in, sends every message back.
+    /// The address of this machine to come from: one has some 28,000 ports for each gateway.
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// Stand in for the XMPP server at this address: lets everybody in, sends every message back. Without a URL nothing else
+    /// is done.
     #[arg(long, value_name = "ADDRESS")]
     upstream_sink: Option<String>,
     /// Where the figures go, as JSON.
@@ -96,12 +102,19 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen at {address}"))?;
-        tokio::spawn(sink::serve(listener, Door::Client));
+        let serving = sink::serve(listener, Door::Client);
+        if arguments.url.is_none() {
+            println!("A scripted server stands at {address}.");
+            serving.await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::spawn(serving);
         println!(
             "A scripted server stands at {address}: it lets everybody in and sends every message back. What follows measures the edge alone."
         );
     }
-    let mut crowd = crowd(&arguments).await?;
+    let url = arguments.url.clone().unwrap_or_default();
+    let mut crowd = crowd(&url, &arguments).await?;
     let clock = Instant::now();
     let process = arguments.process.map(|id| Process { id });
     let mut phases = Vec::new();
@@ -115,7 +128,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let lost: usize = phases.iter().map(|phase| phase.lost).sum();
     let report = Report {
-        target: arguments.url,
+        target: url,
         transport: format!("{:?}", arguments.transport).to_lowercase(),
         sessions: arguments.sessions,
         sink: arguments.upstream_sink.is_some(),
@@ -132,10 +145,13 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn crowd(arguments: &Arguments) -> Result<Crowd> {
+async fn crowd(url: &str, arguments: &Arguments) -> Result<Crowd> {
     let authorities = arguments.authorities.as_deref();
-    let target =
-        Target::find(&arguments.url, &arguments.domain, authorities, Tickets::Kept).await?;
+    let target = Target::find(url, &arguments.domain, authorities, Tickets::Kept).await?;
+    let target = match arguments.bind {
+        Some(source) => target.coming_from(source).await?,
+        None => target,
+    };
     let visitors = match (&arguments.cookies, &arguments.jwt_secret) {
         (Some(file), _) => Visitors::read(file)?,
         (None, Some(file)) => {
@@ -219,6 +235,7 @@ impl Watch {
             seconds: outcome.lasted.as_secs_f64(),
             lost,
             why,
+            sent: outcome.sent,
             latencies: outcome.latencies,
             cpu: after.zip(self.before).map(|(after, before)| after.saturating_sub(before)),
             moments: self.moments.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),

@@ -11,12 +11,12 @@ use std::time::Duration;
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::bail;
+use tokio::sync::Barrier;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
-use tokio::time::timeout_at;
 
 use crate::latency::Latencies;
 use crate::latency::Summary;
@@ -62,6 +62,13 @@ pub enum Phase {
     },
     /// All sessions are cut off and come back at once.
     Storm,
+}
+
+impl Phase {
+    /// Whether each message of it comes back to who sent it, and to nobody else.
+    fn is_echoed(&self) -> bool {
+        matches!(self, Self::Messages { .. } | Self::Paced { .. })
+    }
 }
 
 impl FromStr for Phase {
@@ -144,6 +151,8 @@ pub struct Crowd {
 pub struct Outcome {
     /// How long its messages, or sign-ins, took.
     pub latencies: Option<Summary>,
+    /// How many messages were sent, where it is known how many are to come back: each once.
+    pub sent: Option<u64>,
     /// How long it lasted.
     pub lasted: Duration,
     /// How many sessions were lost in it, and why the first was.
@@ -151,19 +160,21 @@ pub struct Outcome {
 }
 
 impl Crowd {
-    /// Signs `number` visitors in, `at_once` at a time.
+    /// Signs `number` visitors in, `at_once` at a time. Those who are in answer pings until the last one is.
     pub async fn connect(&mut self, number: usize, at_once: usize) -> Result<Outcome> {
         let begun = Instant::now();
         let latencies = Arc::new(Latencies::default());
         let turns = Arc::new(Semaphore::new(at_once));
         let mut tasks = JoinSet::new();
+        let all = Arc::new(Barrier::new(number));
         let from = self.sessions.len();
         for number in from..from + number {
             let (target, visitors, transport) =
                 (self.target.clone(), self.visitors.clone(), self.transport);
             let (turns, latencies, progress) =
                 (Arc::clone(&turns), Arc::clone(&latencies), Arc::clone(&self.progress));
-            tasks.spawn(async move {
+            let all = Arc::clone(&all);
+            let coming = async move {
                 let _turn = turns.acquire_owned().await?;
                 let asked = Instant::now();
                 let session =
@@ -172,10 +183,25 @@ impl Crowd {
                 latencies.samples().add(asked.elapsed());
                 progress.fetch_add(1, Ordering::Relaxed);
                 Ok(session)
+            };
+            tasks.spawn(async move {
+                let came = coming.await;
+                // Who fails has come as well.
+                let all = async {
+                    all.wait().await;
+                };
+                match came {
+                    Ok(session) => attend(session, all).await,
+                    Err(error) => {
+                        all.await;
+                        Err(error)
+                    }
+                }
             });
         }
         let lost = self.gather(tasks).await?;
-        Ok(Outcome { latencies: Some(latencies.summary()), lasted: begun.elapsed(), lost })
+        let latencies = Some(latencies.summary());
+        Ok(Outcome { latencies, sent: None, lasted: begun.elapsed(), lost })
     }
 
     /// Lets the sessions do this.
@@ -187,7 +213,7 @@ impl Crowd {
     pub async fn run_some(&mut self, phase: &Phase, number: usize) -> Result<Outcome> {
         self.progress.store(0, Ordering::Relaxed);
         let begun = Instant::now();
-        let latencies = Arc::new(Latencies::default());
+        let (latencies, sent) = (Arc::new(Latencies::default()), Arc::new(AtomicU64::new(0)));
         let sessions: Vec<Session> =
             self.sessions.drain(..number.min(self.sessions.len())).collect();
         let number = sessions.len();
@@ -199,12 +225,12 @@ impl Crowd {
             }
             Phase::Idle(lasts) => {
                 for session in sessions {
-                    tasks.spawn(idle(session, begun + *lasts));
+                    tasks.spawn(attend(session, sleep_until(begun + *lasts)));
                 }
             }
             Phase::Messages { lasts, size, window } => {
                 for session in sessions {
-                    let talk = Talk::new(&latencies, &self.progress, begun + *lasts);
+                    let talk = Talk::new((&latencies, &sent), &self.progress, begun + *lasts);
                     tasks.spawn(talk.answered(session, *size, *window));
                 }
             }
@@ -212,7 +238,7 @@ impl Crowd {
                 let pace = pace(number, *rate);
                 for (place, session) in sessions.into_iter().enumerate() {
                     let first = begun + delay(pace, place, number);
-                    let talk = Talk::new(&latencies, &self.progress, begun + *lasts);
+                    let talk = Talk::new((&latencies, &sent), &self.progress, begun + *lasts);
                     let to = session.jid.clone();
                     tasks.spawn(talk.paced(
                         session,
@@ -231,7 +257,7 @@ impl Crowd {
                     ));
                     session.flush().await?;
                     let first = begun + delay(pace, place, number);
-                    let talk = Talk::new(&latencies, &self.progress, begun + *lasts);
+                    let talk = Talk::new((&latencies, &sent), &self.progress, begun + *lasts);
                     let words = Words { to: room.clone(), kind: "groupchat", size: *size };
                     tasks.spawn(talk.paced(session, words, first, pace));
                 }
@@ -241,6 +267,7 @@ impl Crowd {
         let latencies = latencies.summary();
         Ok(Outcome {
             latencies: (latencies.count > 0).then_some(latencies),
+            sent: phase.is_echoed().then(|| sent.load(Ordering::Relaxed)),
             lasted: begun.elapsed(),
             lost,
         })
@@ -264,12 +291,13 @@ impl Crowd {
     }
 }
 
-/// Reads and answers what comes, until then.
-async fn idle(mut session: Session, until: Instant) -> Result<Session> {
+/// Reads and answers what comes, until it is `over`.
+async fn attend(mut session: Session, over: impl Future<Output = ()>) -> Result<Session> {
+    tokio::pin!(over);
     loop {
-        match timeout_at(until, session.receive(|_| {})).await {
-            Ok(received) => received?,
-            Err(_) => return Ok(session),
+        tokio::select! {
+            () = &mut over => return Ok(session),
+            received = session.receive(|_| {}) => received?,
         }
         session.flush().await?;
     }
@@ -296,6 +324,7 @@ impl Words {
 /// One session's part in a phase of messages.
 struct Talk {
     latencies: Arc<Latencies>,
+    sent: Arc<AtomicU64>,
     progress: Arc<AtomicU64>,
     until: Instant,
     /// What `id`s count from.
@@ -303,9 +332,14 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(latencies: &Arc<Latencies>, progress: &Arc<AtomicU64>, until: Instant) -> Self {
+    fn new(
+        (latencies, sent): (&Arc<Latencies>, &Arc<AtomicU64>),
+        progress: &Arc<AtomicU64>,
+        until: Instant,
+    ) -> Self {
         Self {
             latencies: Arc::clone(latencies),
+            sent: Arc::clone(sent),
             progress: Arc::clone(progress),
             until,
             zero: *ZERO,
@@ -321,6 +355,7 @@ impl Talk {
         for _ in 0..window {
             session.queue(&stanza);
             sent.push_back(Instant::now());
+            self.sent.fetch_add(1, Ordering::Relaxed);
         }
         session.flush().await?;
         while !sent.is_empty() {
@@ -335,6 +370,7 @@ impl Talk {
                 if now < self.until {
                     session.queue(&stanza);
                     sent.push_back(now);
+                    self.sent.fetch_add(1, Ordering::Relaxed);
                 }
             }
             self.progress.fetch_add(back, Ordering::Relaxed);
@@ -365,6 +401,7 @@ impl Talk {
                 session.queue(&words.stanza(from.duration_since(self.zero)));
                 due += pace;
                 away += 1;
+                self.sent.fetch_add(1, Ordering::Relaxed);
             }
             session.flush().await?;
             free = Instant::now();

@@ -32,6 +32,8 @@ pub struct Phase {
     pub lost: usize,
     /// Why the first was.
     pub why: Option<String>,
+    /// Messages that were sent, where each is to come back once.
+    pub sent: Option<u64>,
     /// How long its messages or sign-ins took, in microseconds.
     pub latencies: Option<Summary>,
     /// What the gateway's process spent, in nanoseconds; with `--process`.
@@ -75,6 +77,10 @@ impl Phase {
                     per(cpu, of.count) / 1000.0
                 );
             }
+        }
+        if let Some(sent) = self.sent {
+            let back = self.latencies.as_ref().map_or(0, |of| of.count);
+            let _ = writeln!(text, "  {sent} messages sent, {back} back");
         }
         if let Some(memory) = self.moments.last().and_then(|moment| moment.memory) {
             let _ = writeln!(

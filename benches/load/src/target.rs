@@ -1,5 +1,6 @@
 //! The gateway that sessions go to.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::net::lookup_host;
 use tokio_rustls::TlsConnector;
@@ -30,6 +32,8 @@ pub struct Target {
     /// The XMPP domain that browsers name.
     pub domain: String,
     tls: TlsConnector,
+    /// Where browsers come from, if that is said.
+    source: Option<IpAddr>,
 }
 
 /// Whether a browser that comes again shows what it was given last time (RFC 8446 §2.2).
@@ -67,12 +71,33 @@ impl Target {
             origin: format!("https://{place}"),
             domain: domain.to_owned(),
             tls: connector(authorities, tickets)?,
+            source: None,
         })
+    }
+
+    /// The same, by an address of its kind, with browsers that come from `source`.
+    pub async fn coming_from(&self, source: IpAddr) -> Result<Self> {
+        let mut found = lookup_host((self.host.as_str(), self.address.port())).await?;
+        let address = found
+            .find(|found| found.is_ipv4() == source.is_ipv4())
+            .with_context(|| format!("{} has no address like {source}", self.host))?;
+        Ok(Self { address, source: Some(source), ..self.clone() })
     }
 
     /// A connection, its handshake done.
     pub async fn connect(&self) -> Result<TlsStream<TcpStream>> {
-        let socket = TcpStream::connect(self.address).await.context("cannot connect")?;
+        let socket = match self.source {
+            None => TcpStream::connect(self.address).await,
+            Some(source) => {
+                let socket = match source {
+                    IpAddr::V4(_) => TcpSocket::new_v4(),
+                    IpAddr::V6(_) => TcpSocket::new_v6(),
+                }?;
+                socket.bind((source, 0).into())?;
+                socket.connect(self.address).await
+            }
+        };
+        let socket = socket.context("cannot connect")?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone())?;
         self.tls.connect(name, socket).await.context("the TLS handshake failed")

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fs;
 use std::time::Duration;
 
 use load::phase::Phase;
@@ -45,6 +46,7 @@ async fn works(visitors: Visitors, transport: Transport) {
         let done = crowd.run(&phase).await.unwrap();
         assert_eq!(done.lost, None, "{phase}");
         let back = done.latencies.map_or(0, |latencies| latencies.count);
+        assert_eq!(done.sent.unwrap_or_default(), back, "{phase}");
         match phase {
             Phase::Idle(_) => assert_eq!(back, 0),
             Phase::Paced { .. } => assert_eq!(back, 20, "each message comes back once"),
@@ -78,6 +80,36 @@ async fn guests_come_talk_and_come_back_by_websocket() {
 #[tokio::test]
 async fn guests_come_talk_and_come_back_by_bosh() {
     works(Visitors::Guests, Transport::Bosh).await;
+}
+
+#[tokio::test]
+async fn who_is_in_stays_in_however_long_the_others_take() {
+    let (folder, port) = site().await;
+    let file = folder.path().join("proxy.toml");
+    let config = fs::read_to_string(&file).unwrap() + "\n[websocket]\nping = '200ms'\n";
+    fs::write(&file, config).unwrap();
+    let gateway = Gateway::bind(Config::load(&file).unwrap()).await.unwrap();
+    tokio::spawn(gateway.run(std::future::pending()));
+    let mut crowd = crowd(folder.path(), port, members(), Transport::Websocket).await;
+
+    // One by one that takes longer than a browser may be silent.
+    assert_eq!(crowd.connect(400, 1).await.unwrap().lost, None);
+
+    let said = Phase::Messages { lasts: Duration::ZERO, size: 200, window: 1 };
+    assert_eq!(crowd.run(&said).await.unwrap().lost, None);
+}
+
+#[tokio::test]
+async fn sessions_come_from_the_address_that_is_said() {
+    let (folder, port) = gateway().await;
+    let mut crowd = crowd(folder.path(), port, members(), Transport::Websocket).await;
+    let gateway = crowd.target.address;
+
+    crowd.target = crowd.target.coming_from([127, 0, 0, 9].into()).await.unwrap();
+    let socket = crowd.target.connect().await.unwrap();
+
+    assert_eq!(crowd.target.address, gateway);
+    assert_eq!(socket.get_ref().0.local_addr().unwrap().ip().to_string(), "127.0.0.9");
 }
 
 #[tokio::test]
