@@ -406,10 +406,15 @@ impl Talk {
             session.flush().await?;
             free = Instant::now();
             let over = due >= self.until;
-            if over && ((direct && away == 0) || now >= self.until + GRACE) {
+            if (now >= self.until && direct && away == 0) || now >= self.until + GRACE {
                 break;
             }
-            let wake = if over { self.until + GRACE } else { due };
+            // Who has said its last word still answers pings: it is there to the end.
+            let wake = match over {
+                false => due,
+                true if now < self.until => self.until,
+                true => self.until + GRACE,
+            };
             let mut back = 0;
             let received = tokio::select! {
                 received = session.receive(|text| {

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::time::Duration;
+use std::time::Instant;
 
 use load::phase::Phase;
 use load::session::Transport;
@@ -97,6 +98,21 @@ async fn who_is_in_stays_in_however_long_the_others_take() {
 
     let said = Phase::Messages { lasts: Duration::ZERO, size: 200, window: 1 };
     assert_eq!(crowd.run(&said).await.unwrap().lost, None);
+}
+
+#[tokio::test]
+async fn who_says_nothing_for_a_whole_phase_is_there_to_its_end() {
+    let (folder, port) = gateway().await;
+    let mut crowd = crowd(folder.path(), port, members(), Transport::Websocket).await;
+    crowd.connect(8, 4).await.unwrap();
+    let begun = Instant::now();
+    let lasts = Duration::from_millis(500);
+
+    // The second of them would begin a second later.
+    let said = crowd.run(&Phase::Paced { lasts, size: 200, rate: 1.0 }).await.unwrap();
+
+    assert_eq!((said.sent, said.lost), (Some(1), None));
+    assert!(begun.elapsed() >= lasts);
 }
 
 #[tokio::test]
