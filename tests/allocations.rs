@@ -189,9 +189,9 @@ fn site(upstream: SocketAddr) -> String {
     )
 }
 
-/// All is done on the one thread, and nobody is pinged meanwhile.
+/// All is done on the one thread, and nothing but what is counted: nobody is pinged, and no file is looked at.
 const SETTINGS: &str = "[listen]\nhttps = ['127.0.0.1:0']\nhttp = ['127.0.0.1:0']\ntrusted_proxies = ['127.0.0.1']\nthreads = 1\n\
-    [websocket]\nping = '1h'\n[http]\nheader = '1m'\n[sessions]\nper_visitor = 1000\n";
+    [websocket]\nping = '1h'\n[tls]\nwatch = '1h'\n[http]\nheader = '1m'\n[sessions]\nper_visitor = 1000\n";
 
 /// Longer than one read and one record.
 const LONG: usize = 20_000;
