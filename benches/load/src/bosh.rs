@@ -22,11 +22,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session signed in to by the browser itself; with its full JID.
+    /// A session signed in to by the browser itself, with this `<auth/>`; with its full JID.
     pub async fn sign_in(
         target: &Target,
         cookie: Option<&str>,
-        mechanism: &str,
+        auth: &str,
     ) -> Result<(Self, String)> {
         let mut one = Connection::open(target, cookie).await?;
         let domain = &target.domain;
@@ -49,9 +49,7 @@ impl Session {
         if !begun.body.contains("<mechanisms") {
             made.hear("<mechanisms").await?;
         }
-        made.queue(&format!(
-            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{mechanism}'>=</auth>"
-        ));
+        made.queue(auth);
         made.hear("<success").await?;
         let restart = format!(" xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh' to='{domain}'");
         made.ask(&restart).await?;
@@ -101,6 +99,13 @@ impl Session {
             bail!("the gateway ended the session: {}", answer.body);
         }
         Ok(answer.body)
+    }
+
+    /// How many requests it has made of the session so far, a prebound one since it was taken over; with an offset that
+    /// stays.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.rid
     }
 
     async fn hear(&mut self, words: &str) -> Result<String> {
