@@ -68,7 +68,7 @@ impl Visitors {
     /// Visitors whose tickets are signed with this secret.
     #[must_use]
     pub fn ticketed(secret: &[u8]) -> Self {
-        Self::Ticketed(Arc::new(Mint::new(&Secret::new(secret), GOOD_FOR)))
+        Self::Ticketed(Arc::new(mint(secret)))
     }
 
     /// The `Cookie` header of one of them.
@@ -107,6 +107,12 @@ pub fn name(number: usize) -> String {
     format!("load-{number}")
 }
 
+/// What makes tickets that are signed with this secret.
+#[must_use]
+pub fn mint(secret: &[u8]) -> Mint {
+    Mint::new(&Secret::new(secret), GOOD_FOR)
+}
+
 /// A ticket for this member of this domain, good once.
 pub fn ticket(mint: &Mint, number: usize, domain: &str) -> Result<String> {
     let mut nonce = [0; 16];
@@ -116,4 +122,4 @@ pub fn ticket(mint: &Mint, number: usize, domain: &str) -> Result<String> {
 
 const LIFETIME: Duration = Duration::from_hours(12);
 /// As long as the server's module believes a ticket at most: some wait for their turn with it.
-const GOOD_FOR: Duration = Duration::from_secs(60);
+const GOOD_FOR: Duration = Duration::from_mins(1);
