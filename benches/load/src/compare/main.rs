@@ -1,6 +1,7 @@
 //! Vestibule beside its peers: the same work in interleaved rounds, and the ratios of what it cost.
 
 mod asker;
+mod chain;
 mod classical;
 mod figures;
 mod measure;
@@ -24,6 +25,7 @@ use load::sink;
 use load::sink::Door;
 use tokio::net::TcpListener;
 
+use crate::chain::Chain;
 use crate::peer::Behind;
 use crate::peer::Kind;
 use crate::peer::Place;
@@ -36,7 +38,7 @@ use crate::work::Work;
 /// cost as a table of ratios with their spread.
 ///
 /// Behind each stands a scripted server that lets everybody in and sends every message back: by its client port for Vestibule,
-/// which reads every stanza, and by WebSocket and BOSH for the others, which pass bytes. One table has Prosody behind, too.
+/// which reads every stanza, and by WebSocket and BOSH for the others, which pass bytes. Two tables have Prosody behind.
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -55,11 +57,14 @@ struct Arguments {
     /// How many TLS handshakes of each kind.
     #[arg(long, default_value_t = 500)]
     handshakes: usize,
+    /// How many sessions where Prosody is behind.
+    #[arg(long, default_value_t = 200)]
+    chain_sessions: usize,
     /// How many sessions are made before a page asks, one after the other and once more several at a time.
     #[arg(long, default_value_t = 500)]
     prebinds: usize,
     /// Which tables.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket,prebind")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket,prebind,chain")]
     tables: Vec<Which>,
     /// Who is compared over WebSocket.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "nginx,haproxy,vestibule")]
@@ -76,6 +81,8 @@ enum Which {
     Websocket,
     /// Sessions that are there before a page asks: how long that takes, and what it costs.
     Prebind,
+    /// Gateway and Prosody together.
+    Chain,
 }
 
 #[tokio::main]
@@ -129,6 +136,10 @@ impl Which {
                 let number = arguments.prebinds;
                 self.of(&Prebind { place, scripted: behind, number }, arguments).await
             }
+            Self::Chain => {
+                let sessions = arguments.chain_sessions;
+                self.of(&Chain { place, sessions, lasts }, arguments).await
+            }
         }
     }
 
@@ -145,6 +156,7 @@ impl Which {
         match self {
             Self::Websocket => "websocket",
             Self::Prebind => "prebind",
+            Self::Chain => "chain",
         }
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use anyhow::Context;
 use anyhow::Result;
 use anyhow::bail;
 use load::phase::Crowd;
 use load::phase::Outcome;
+use load::phase::Phase;
 use load::process::Process;
 use load::session::Transport;
 use load::target::Target;
@@ -25,6 +27,13 @@ pub(crate) fn whole(outcome: &Outcome) -> Result<()> {
         Some((lost, why)) => bail!("{lost} sessions were lost, the first: {why}"),
         None => Ok(()),
     }
+}
+
+/// Has all sessions do this, and says how many messages came back.
+pub(crate) async fn talk(crowd: &mut Crowd, phase: &Phase) -> Result<u64> {
+    let outcome = crowd.run(phase).await?;
+    whole(&outcome)?;
+    Ok(outcome.latencies.context("nothing came back")?.count)
 }
 
 /// The CPU time of these processes so far, in µs.
