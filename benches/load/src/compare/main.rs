@@ -1,6 +1,7 @@
 //! Vestibule beside its peers: the same work in interleaved rounds, and the ratios of what it cost.
 
 mod asker;
+mod bosh;
 mod chain;
 mod classical;
 mod figures;
@@ -25,6 +26,7 @@ use load::sink;
 use load::sink::Door;
 use tokio::net::TcpListener;
 
+use crate::bosh::Bosh;
 use crate::chain::Chain;
 use crate::peer::Behind;
 use crate::peer::Kind;
@@ -57,6 +59,9 @@ struct Arguments {
     /// How many TLS handshakes of each kind.
     #[arg(long, default_value_t = 500)]
     handshakes: usize,
+    /// How many sessions over BOSH.
+    #[arg(long, default_value_t = 200)]
+    bosh_sessions: usize,
     /// How many sessions where Prosody is behind.
     #[arg(long, default_value_t = 200)]
     chain_sessions: usize,
@@ -64,9 +69,9 @@ struct Arguments {
     #[arg(long, default_value_t = 500)]
     prebinds: usize,
     /// Which tables.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket,prebind,chain")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket,bosh,prebind,chain")]
     tables: Vec<Which>,
-    /// Who is compared over WebSocket.
+    /// Who is compared over WebSocket and BOSH.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "nginx,haproxy,vestibule")]
     peers: Vec<Kind>,
     /// Where every figure of every round goes, as JSON.
@@ -79,6 +84,8 @@ struct Arguments {
 enum Which {
     /// Sessions over WebSocket: what they cost the gateway alone.
     Websocket,
+    /// Sessions over BOSH: the same.
+    Bosh,
     /// Sessions that are there before a page asks: how long that takes, and what it costs.
     Prebind,
     /// Gateway and Prosody together.
@@ -132,6 +139,10 @@ impl Which {
                 self.of(&Work { place, behind, peers, sessions, lasts, handshakes }, arguments)
                     .await
             }
+            Self::Bosh => {
+                let sessions = arguments.bosh_sessions;
+                self.of(&Bosh { place, behind, peers, sessions, lasts }, arguments).await
+            }
             Self::Prebind => {
                 let number = arguments.prebinds;
                 self.of(&Prebind { place, scripted: behind, number }, arguments).await
@@ -155,6 +166,7 @@ impl Which {
     fn name(self) -> &'static str {
         match self {
             Self::Websocket => "websocket",
+            Self::Bosh => "bosh",
             Self::Prebind => "prebind",
             Self::Chain => "chain",
         }
