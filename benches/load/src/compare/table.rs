@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::figures::Figures;
 
@@ -42,10 +44,13 @@ pub(crate) async fn rounds<T: Table>(
         }
         for way in ways {
             eprintln!("{name}, round {} of {rounds}: {way}", round + 1);
-            let seen = table.once(way).await;
-            let seen = seen.with_context(|| format!("{way} in round {}", round + 1))?;
+            let seen = timeout(PATIENCE, table.once(way)).await.context("it takes no end");
+            let seen = seen.flatten().with_context(|| format!("{way} in round {}", round + 1))?;
             figures.add(way, round, seen);
         }
     }
     Ok(figures)
 }
+
+/// Far longer than one round of any table takes: what hangs is to be told, not waited for.
+const PATIENCE: Duration = Duration::from_mins(10);
