@@ -198,4 +198,4 @@ const LONG: usize = 20_000;
 const ROUNDS: u64 = 100;
 const SESSIONS: i64 = 100;
 /// What a session may hold of the heap: a tenth more than it does; most of it is rustls's, and the task.
-const IDLE: i64 = 5800;
+const IDLE: i64 = 5000;

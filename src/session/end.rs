@@ -15,9 +15,12 @@ pub enum End {
     /// The browser sent `<close/>`.
     #[error("the browser closed the stream")]
     BrowserClosed,
-    /// The browser's socket is gone, or it sent a close frame alone: it may come back and resume.
+    /// The browser sent a close frame alone: it may come back and resume.
     #[error("the browser left")]
     BrowserLeft,
+    /// The browser's connection is gone: it may come back and resume, and there is nobody to be told anything.
+    #[error("the browser left without a word")]
+    BrowserGone,
     /// The browser no longer answers pings.
     #[error("the browser fell silent")]
     BrowserSilent,
@@ -66,6 +69,7 @@ impl End {
             | Self::BadUpstream(_)
             | Self::BrowserClosed
             | Self::BrowserLeft
+            | Self::BrowserGone
             | Self::BrowserSilent
             | Self::UpstreamClosed
             | Self::UpstreamError(..)

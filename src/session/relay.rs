@@ -166,6 +166,7 @@ impl Relay {
                 framing::write_stream_error(StreamError::PolicyViolation, &mut self.to_browser);
             }
             End::BadFrame(error) => framing::write_frame_error(*error, &mut self.to_browser),
+            End::BrowserGone => {}
             End::BrowserLeft | End::BrowserSilent => {
                 frame::write_close(frame::NORMAL, &mut self.to_browser);
             }
@@ -184,7 +185,12 @@ impl Relay {
             self.to_upstream.extend_from_slice(b"</stream:stream>");
         }
         let Self { browser, upstream, to_browser, to_upstream, .. } = self;
-        tokio::join!(farewell(browser, to_browser), farewell(upstream, to_upstream));
+        let told = async {
+            if !matches!(end, End::BrowserGone) {
+                farewell(browser, to_browser).await;
+            }
+        };
+        tokio::join!(told, farewell(upstream, to_upstream));
     }
 
     /// From the browser to upstream, once.
@@ -196,10 +202,10 @@ impl Relay {
         let mut incoming = Scratch::sized(&FROM_BROWSER, READ);
         let mut buf = ReadBuf::new(incoming.get());
         ready!(Pin::new(&mut self.browser).poll_read(cx, &mut buf))
-            .map_err(|_| End::BrowserLeft)?;
+            .map_err(|_| End::BrowserGone)?;
         let length = buf.filled().len();
         if length == 0 {
-            return Poll::Ready(Err(End::BrowserLeft));
+            return Poll::Ready(Err(End::BrowserGone));
         }
         self.heard = Heard::Yes;
         let mut out = Scratch::empty(&TO_UPSTREAM);
@@ -214,13 +220,13 @@ impl Relay {
     /// From upstream to the browser, once.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx))
-            .map_err(|_| End::BrowserLeft)?;
+            .map_err(|_| End::BrowserGone)?;
         if let Some(payload) = self.pong.take() {
             frame::write_pong(&payload, &mut self.to_browser);
             ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx))
-                .map_err(|_| End::BrowserLeft)?;
+                .map_err(|_| End::BrowserGone)?;
         }
-        ready!(Pin::new(&mut self.browser).poll_flush(cx)).map_err(|_| End::BrowserLeft)?;
+        ready!(Pin::new(&mut self.browser).poll_flush(cx)).map_err(|_| End::BrowserGone)?;
         let mut incoming = Scratch::sized(&FROM_UPSTREAM, READ);
         let mut buf = ReadBuf::new(incoming.get());
         ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf))
@@ -232,7 +238,7 @@ impl Relay {
         let mut out = Scratch::empty(&TO_BROWSER);
         let taken = self.take_pieces(incoming.get().get(..length).unwrap_or_default(), out.get());
         poll_send(&mut self.browser, out.get(), &mut self.to_browser, cx)
-            .map_err(|_| End::BrowserLeft)?;
+            .map_err(|_| End::BrowserGone)?;
         Poll::Ready(taken)
     }
 

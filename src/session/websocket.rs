@@ -1,17 +1,16 @@
 //! A WebSocket session from the 101 on: the browser's login is answered here, then the relay begins.
 
+mod aside;
 mod hall;
 
 use std::future::Future;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
 use serde::Deserialize;
-use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::browser::Browser;
 use crate::browser::Place;
 use crate::metrics::Metrics;
+use crate::metrics::Present;
 use crate::metrics::label::Direction;
 use crate::metrics::label::Transport;
 use crate::protocol::jid::Domain;
@@ -32,6 +32,7 @@ use crate::session::end::End;
 use crate::session::relay::Heard;
 use crate::session::relay::Relay;
 use crate::session::roll::Stay;
+use crate::session::websocket::aside::Aside;
 use crate::session::websocket::hall::Hall;
 use crate::upstream;
 
@@ -106,6 +107,14 @@ pub enum Entry {
     },
 }
 
+/// What an established session holds to its end beside its two ends.
+struct Kept {
+    subject: Subject,
+    stay: Stay,
+    _place: Option<Place>,
+    _counted: Present,
+}
+
 /// Runs a session to its end.
 ///
 /// The relay is spawned on `tasks` as a future of its own, so that an idle session is not as large as its login.
@@ -133,11 +142,8 @@ pub async fn run(
     match (login.await, entry) {
         (Ok(()), Entry::Admitted { stream, .. }) => {
             let relay = hall.into_relay(*stream);
-            let task = established(relay, settings.ping, Box::new((subject, stay)), shutdown);
-            tasks.spawn(async move {
-                task.await;
-                drop((place, counted));
-            });
+            let kept = Kept { subject, stay, _place: place, _counted: counted };
+            tasks.spawn(established(relay, settings.ping, Box::new(kept), shutdown));
         }
         // The welcome of who is not admitted never ends well.
         (Ok(()), Entry::Denied { .. } | Entry::Unavailable { .. }) => {}
@@ -159,11 +165,11 @@ pub async fn run(
 fn established(
     mut relay: Relay,
     ping: Duration,
-    who: Box<(Subject, Stay)>,
+    kept: Box<Kept>,
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let (subject, stay) = &*who;
+        let Kept { subject, stay, .. } = &*kept;
         let _watch = stay.metrics().watch();
         let end = carry(&mut relay, ping, stay, &shutdown).await;
         // In a box, because it is as large as the rest and seldom there.
@@ -182,25 +188,33 @@ async fn carry(
     stay: &Stay,
     shutdown: &CancellationToken,
 ) -> End {
-    let mut silence = pin!(sleep(ping));
     let mut asked = false;
     loop {
+        let mut aside = Aside::new(interruption(ping, stay, shutdown));
         tokio::select! {
             biased;
             end = poll_fn(|cx| relay.poll_carry(cx)) => return end,
-            () = silence.as_mut() => match relay.take_heard() {
-                Heard::Yes => asked = false,
-                Heard::No if asked => return End::BrowserSilent,
-                Heard::No => {
+            interruption = &mut aside => match (interruption, relay.take_heard()) {
+                (Some(end), _) => return end,
+                (None, Heard::Yes) => asked = false,
+                (None, Heard::No) if asked => return End::BrowserSilent,
+                (None, Heard::No) => {
                     relay.ping();
                     asked = true;
                 }
             },
-            () = stay.revoked().cancelled() => return End::Revoked,
-            () = shutdown.cancelled() => return End::ShutDown,
         }
         tell(relay, stay.metrics());
-        silence.as_mut().reset(Instant::now() + ping);
+    }
+}
+
+/// An end that comes from neither browser nor server, or none when the clock strikes.
+async fn interruption(ping: Duration, stay: &Stay, shutdown: &CancellationToken) -> Option<End> {
+    tokio::select! {
+        biased;
+        () = stay.revoked().cancelled() => Some(End::Revoked),
+        () = shutdown.cancelled() => Some(End::ShutDown),
+        () = sleep(ping) => None,
     }
 }
 
@@ -249,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_idle_session_is_a_task_of_less_than_a_kibibyte() {
+    async fn an_idle_session_is_a_task_of_less_than_768_bytes() {
         let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
         let patience = Arc::new(Patience::new(Duration::from_secs(1), Arc::default()));
         let browser = Browser::new(Line::Tcp(connected().await), patience);
@@ -260,11 +274,13 @@ mod tests {
         let subject = Subject { site: String::new(), visitor: String::new(), address };
         let (guests, metrics) = (guest::Settings::default(), Arc::default());
         let roll = Arc::new(Roll::new(&roll::Settings::default(), &guests, metrics));
-        let who = Box::new((subject, roll.unknown()));
+        let stay = roll.unknown();
+        let counted = stay.metrics().session(stay.kind(), Transport::WebSocket);
+        let kept = Box::new(Kept { subject, stay, _place: None, _counted: counted });
 
-        let task = established(relay, Duration::from_secs(1), who, CancellationToken::new());
+        let task = established(relay, Duration::from_secs(1), kept, CancellationToken::new());
 
         let bytes = size_of_val(&task);
-        assert!(bytes < 1024, "{bytes} bytes");
+        assert!(bytes < 768, "{bytes} bytes");
     }
 }

@@ -22,11 +22,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session signed in to by the browser itself; with its full JID.
+    /// A session signed in to by the browser itself, with this `<auth/>`; with its full JID.
     pub async fn sign_in(
         target: &Target,
         cookie: Option<&str>,
-        mechanism: &str,
+        auth: &str,
     ) -> Result<(Self, String)> {
         let mut one = Connection::open(target, cookie).await?;
         let domain = &target.domain;
@@ -36,22 +36,15 @@ impl Session {
         );
         one.post(PATH, &request).await?;
         let begun = one.answer().await?;
-        // A guest has his cookie from here on, and shows it with whatever follows.
-        let cookie = begun.cookie.or_else(|| cookie.map(ToOwned::to_owned));
         let sid =
             attribute(&begun.body, "sid").with_context(|| format!("no session: {}", begun.body))?;
-        let connections = [
-            Connection::open(target, cookie.as_deref()).await?,
-            Connection::open(target, cookie.as_deref()).await?,
-        ];
+        let connections = pair(one, target, begun.cookie.as_deref().or(cookie)).await?;
         let mut made =
             Self { connections, asked: 0, first: 0, sid, rid: FIRST, out: String::new() };
         if !begun.body.contains("<mechanisms") {
             made.hear("<mechanisms").await?;
         }
-        made.queue(&format!(
-            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{mechanism}'>=</auth>"
-        ));
+        made.queue(auth);
         made.hear("<success").await?;
         let restart = format!(" xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh' to='{domain}'");
         made.ask(&restart).await?;
@@ -65,15 +58,11 @@ impl Session {
 
     /// A session that the gateway has signed in to before it answers; with its full JID.
     pub async fn prebind(target: &Target, cookie: Option<&str>) -> Result<(Self, String)> {
-        let Answer { cookie: set, body } =
-            Connection::open(target, cookie).await?.get("/prebind").await?;
-        let cookie = set.or_else(|| cookie.map(ToOwned::to_owned));
+        let mut one = Connection::open(target, cookie).await?;
+        let Answer { cookie: set, body } = one.get("/prebind").await?;
         let prebound: Prebound =
             serde_json::from_str(&body).context("/prebind answers with JSON")?;
-        let connections = [
-            Connection::open(target, cookie.as_deref()).await?,
-            Connection::open(target, cookie.as_deref()).await?,
-        ];
+        let connections = pair(one, target, set.as_deref().or(cookie)).await?;
         let Prebound { jid, sid, rid } = prebound;
         Ok((Self { connections, asked: 0, first: 0, sid, rid: rid - 1, out: String::new() }, jid))
     }
@@ -101,6 +90,13 @@ impl Session {
             bail!("the gateway ended the session: {}", answer.body);
         }
         Ok(answer.body)
+    }
+
+    /// How many requests it has made of the session so far, a prebound one since it was taken over; with an offset that
+    /// stays.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.rid
     }
 
     async fn hear(&mut self, words: &str) -> Result<String> {
@@ -135,6 +131,18 @@ struct Prebound {
     jid: String,
     sid: String,
     rid: u64,
+}
+
+/// Another connection beside the first. A guest has his cookie from its first answer on, and shows it with whatever follows.
+async fn pair(
+    mut one: Connection,
+    target: &Target,
+    cookie: Option<&str>,
+) -> Result<[Connection; 2]> {
+    if let Some(cookie) = cookie {
+        one.show(cookie);
+    }
+    Ok([one, Connection::open(target, cookie).await?])
 }
 
 fn attribute(body: &str, name: &str) -> Option<String> {

@@ -1,7 +1,5 @@
 //! One kept connection of HTTP/1.1, for requests to `/http-bind`.
 
-use std::fmt::Write;
-
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::bail;
@@ -16,8 +14,10 @@ use crate::target::Target;
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     held: Vec<u8>,
-    /// What every request of this browser begins with.
+    /// What every request of this page begins with.
     head: String,
+    /// The browser's `Cookie` header, whole.
+    cookie: String,
 }
 
 /// An answer.
@@ -31,20 +31,27 @@ pub struct Answer {
 impl Connection {
     /// Opens one for requests with this `Cookie` header.
     pub async fn open(target: &Target, cookie: Option<&str>) -> Result<Self> {
-        let mut head = format!(
+        let head = format!(
             "Host: {}\r\nOrigin: {}\r\nSec-Fetch-Site: same-origin\r\n",
             target.origin.trim_start_matches("https://"),
             target.origin
         );
+        let stream = target.connect().await?;
+        let mut made = Self { stream, held: Vec::new(), head, cookie: String::new() };
         if let Some(cookie) = cookie {
-            write!(head, "Cookie: {cookie}\r\n")?;
+            made.show(cookie);
         }
-        Ok(Self { stream: target.connect().await?, held: Vec::new(), head })
+        Ok(made)
+    }
+
+    /// Has the requests from here on bear this `Cookie` header, as if another browser asked.
+    pub fn show(&mut self, cookie: &str) {
+        self.cookie = format!("Cookie: {cookie}\r\n");
     }
 
     /// Asks for a page.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        let request = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.head);
+        let request = format!("GET {path} HTTP/1.1\r\n{}{}\r\n", self.head, self.cookie);
         self.stream.write_all(request.as_bytes()).await?;
         self.answer().await
     }
@@ -52,8 +59,9 @@ impl Connection {
     /// Sends a body; [`answer`](Self::answer) has what comes back.
     pub async fn post(&mut self, path: &str, body: &str) -> Result<()> {
         let request = format!(
-            "POST {path} HTTP/1.1\r\n{}Content-Type: text/xml; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\n{}{}Content-Type: text/xml; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
             self.head,
+            self.cookie,
             body.len()
         );
         Ok(self.stream.write_all(request.as_bytes()).await?)

@@ -11,6 +11,8 @@ pub mod http;
 
 pub mod bosh;
 
+pub mod client;
+
 pub mod session;
 
 pub mod latency;

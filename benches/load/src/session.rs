@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::bosh;
+use crate::client::Stream;
 use crate::target::Target;
 use crate::visitors::Visitors;
 use crate::websocket::Socket;
@@ -21,6 +22,9 @@ pub enum Transport {
     Bosh,
     /// The same, signed in to by the gateway: `/prebind`.
     Prebind,
+    /// RFC 6120 to the XMPP server itself, without a gateway and without TLS: what a gateway's cost is held against.
+    #[value(skip)]
+    Client,
 }
 
 /// One session.
@@ -33,6 +37,7 @@ pub struct Session {
 enum Carrier {
     Websocket(Box<Socket>),
     Bosh(Box<bosh::Session>),
+    Client(Box<Stream>),
 }
 
 impl Session {
@@ -44,20 +49,25 @@ impl Session {
         transport: Transport,
     ) -> Result<Self> {
         let cookie = visitors.cookie(number)?;
-        let (cookie, mechanism) = (cookie.as_deref(), visitors.mechanism());
+        let cookie = cookie.as_deref();
+        let auth = visitors.auth(number, &target.domain)?;
         let (carrier, jid) = match transport {
             Transport::Websocket => {
                 let mut socket = Socket::open(target, cookie).await?;
-                let jid = socket.sign_in(&target.domain, mechanism).await?;
+                let jid = socket.sign_in(&target.domain, &auth).await?;
                 (Carrier::Websocket(Box::new(socket)), jid)
             }
             Transport::Bosh => {
-                let (session, jid) = bosh::Session::sign_in(target, cookie, mechanism).await?;
+                let (session, jid) = bosh::Session::sign_in(target, cookie, &auth).await?;
                 (Carrier::Bosh(Box::new(session)), jid)
             }
             Transport::Prebind => {
                 let (session, jid) = bosh::Session::prebind(target, cookie).await?;
                 (Carrier::Bosh(Box::new(session)), jid)
+            }
+            Transport::Client => {
+                let (stream, jid) = Stream::sign_in(target.address, &target.domain, &auth).await?;
+                (Carrier::Client(Box::new(stream)), jid)
             }
         };
         let mut made = Self { jid, carrier };
@@ -70,6 +80,7 @@ impl Session {
         match &mut self.carrier {
             Carrier::Websocket(socket) => socket.queue(stanza.as_bytes()),
             Carrier::Bosh(session) => session.queue(stanza),
+            Carrier::Client(stream) => stream.queue(stanza),
         }
     }
 
@@ -78,6 +89,16 @@ impl Session {
         match &mut self.carrier {
             Carrier::Websocket(socket) => socket.flush().await,
             Carrier::Bosh(session) => session.flush().await,
+            Carrier::Client(stream) => stream.flush().await,
+        }
+    }
+
+    /// How many requests it has made, over BOSH; see [`bosh::Session::requests`].
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        match &self.carrier {
+            Carrier::Bosh(session) => session.requests(),
+            Carrier::Websocket(_) | Carrier::Client(_) => 0,
         }
     }
 
@@ -103,6 +124,7 @@ impl Session {
                 }
                 Ok(())
             }
+            Carrier::Client(stream) => stream.receive(message).await,
         }
     }
 }

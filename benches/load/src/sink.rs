@@ -1,6 +1,8 @@
 //! A scripted XMPP server that lets everybody in and sends every message back: what stands behind a gateway that is measured
 //! alone. By its client port, and by WebSocket and BOSH for gateways that only pass bytes.
 
+mod bosh;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -26,20 +28,25 @@ pub enum Door {
     Client,
     /// RFC 7395, in the clear.
     Websocket,
+    /// XEP-0124 and XEP-0206, in the clear.
+    Bosh,
 }
 
 /// Lets everybody in who comes to this door, for ever.
 pub async fn serve(listener: TcpListener, door: Door) -> Result<()> {
     let visitors = Arc::new(AtomicU64::new(0));
+    let sessions = Arc::new(bosh::Sessions::default());
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         let visitor = visitors.fetch_add(1, Ordering::Relaxed);
+        let sessions = Arc::clone(&sessions);
         tokio::spawn(async move {
             // Whoever leaves in the middle of something has left.
             let _ = match door {
                 Door::Client => client(socket, visitor).await,
                 Door::Websocket => websocket(socket, visitor).await,
+                Door::Bosh => bosh::serve(socket, &sessions).await,
             };
         });
     }

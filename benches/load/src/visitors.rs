@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
@@ -9,9 +10,14 @@ use std::time::UNIX_EPOCH;
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::ensure;
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::Header;
 use serde::Serialize;
+use vestibule::pass::ticket::Mint;
+use vestibule::secret::Secret;
 
 /// The visitors of one run, by their number.
 #[derive(Clone)]
@@ -27,6 +33,9 @@ pub enum Visitors {
         /// What signs it.
         key: EncodingKey,
     },
+    /// Each is `load-N` and shows the XMPP server a ticket, as Vestibule does on a visitor's behalf: for ways to the server on
+    /// which nobody does.
+    Ticketed(Arc<Mint>),
 }
 
 #[derive(Serialize)]
@@ -56,28 +65,61 @@ impl Visitors {
         Self::Signed { cookie: cookie.to_owned(), key: EncodingKey::from_secret(secret) }
     }
 
+    /// Visitors whose tickets are signed with this secret.
+    #[must_use]
+    pub fn ticketed(secret: &[u8]) -> Self {
+        Self::Ticketed(Arc::new(mint(secret)))
+    }
+
     /// The `Cookie` header of one of them.
     pub fn cookie(&self, number: usize) -> Result<Option<String>> {
         match self {
-            Self::Guests => Ok(None),
+            Self::Guests | Self::Ticketed(_) => Ok(None),
             Self::Cookies(cookies) => Ok(cookies.get(number % cookies.len()).cloned()),
             Self::Signed { cookie, key } => {
                 let exp = SystemTime::now().duration_since(UNIX_EPOCH)? + LIFETIME;
-                let claims = Claims { sub: format!("load-{number}"), exp: exp.as_secs() };
+                let claims = Claims { sub: name(number), exp: exp.as_secs() };
                 let token = jsonwebtoken::encode(&Header::default(), &claims, key)?;
                 Ok(Some(format!("{cookie}={token}")))
             }
         }
     }
 
-    /// How they sign in: members by their cookie alone, guests too where the gateway knows them.
-    #[must_use]
-    pub fn mechanism(&self) -> &'static str {
-        match self {
-            Self::Guests => "ANONYMOUS",
-            Self::Cookies(_) | Self::Signed { .. } => "EXTERNAL",
-        }
+    /// What one of them signs in with at this domain: members by their cookie alone, guests too where the gateway knows them.
+    pub fn auth(&self, number: usize, domain: &str) -> Result<String> {
+        let (mechanism, response) = match self {
+            Self::Guests => ("ANONYMOUS", "=".to_owned()),
+            Self::Cookies(_) | Self::Signed { .. } => ("EXTERNAL", "=".to_owned()),
+            Self::Ticketed(mint) => {
+                let (username, password) = (name(number), ticket(mint, number, domain)?);
+                ("PLAIN", BASE64_STANDARD.encode(format!("\0{username}\0{password}")))
+            }
+        };
+        Ok(format!(
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{mechanism}'>{response}</auth>"
+        ))
     }
 }
 
+/// A member's username.
+#[must_use]
+pub fn name(number: usize) -> String {
+    format!("load-{number}")
+}
+
+/// What makes tickets that are signed with this secret.
+#[must_use]
+pub fn mint(secret: &[u8]) -> Mint {
+    Mint::new(&Secret::new(secret), GOOD_FOR)
+}
+
+/// A ticket for this member of this domain, good once.
+pub fn ticket(mint: &Mint, number: usize, domain: &str) -> Result<String> {
+    let mut nonce = [0; 16];
+    rand::fill(&mut nonce).context("this machine has no random bytes")?;
+    Ok(mint.mint(&name(number), domain, SystemTime::now(), nonce))
+}
+
 const LIFETIME: Duration = Duration::from_hours(12);
+/// As long as the server's module believes a ticket at most: some wait for their turn with it.
+const GOOD_FOR: Duration = Duration::from_mins(1);

@@ -51,17 +51,14 @@ impl Socket {
         Ok(Self { stream, held, out: Vec::new() })
     }
 
-    /// Signs in and binds; the full JID.
-    pub async fn sign_in(&mut self, domain: &str, mechanism: &str) -> Result<String> {
+    /// Signs in with this `<auth/>` and binds; the full JID.
+    pub async fn sign_in(&mut self, domain: &str, auth: &str) -> Result<String> {
         let open = format!(
             "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='{domain}' version='1.0'/>"
         );
         self.say(&open).await?;
         self.hear("<stream:features").await?;
-        self.say(&format!(
-            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{mechanism}'>=</auth>"
-        ))
-        .await?;
+        self.say(auth).await?;
         self.hear("<success").await?;
         self.say(&open).await?;
         self.hear("<stream:features").await?;

@@ -10,8 +10,11 @@ use std::time::Instant;
 
 use load::phase::Phase;
 use load::session::Transport;
+use load::sink;
+use load::sink::Door;
 use load::visitors::Visitors;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use vestibule::config::Config;
 use vestibule::gateway::Gateway;
 
@@ -126,6 +129,26 @@ async fn sessions_come_from_the_address_that_is_said() {
 
     assert_eq!(crowd.target.address, gateway);
     assert_eq!(socket.get_ref().0.local_addr().unwrap().ip().to_string(), "127.0.0.9");
+}
+
+#[tokio::test]
+async fn visitors_with_tickets_talk_to_the_server_itself() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(sink::serve(server, Door::Client));
+    let (folder, port) = site().await;
+    let visitors = Visitors::ticketed(b"a secret that nobody looks at");
+    let mut crowd = crowd(folder.path(), port, visitors, Transport::Client).await;
+    crowd.target.address = address;
+
+    let come = crowd.connect(8, 4).await.unwrap();
+
+    assert_eq!(come.lost, None);
+    assert!(crowd.sessions.iter().any(|session| session.jid == "load-7@localhost/web"));
+    let phase = Phase::Messages { lasts: Duration::from_millis(200), size: 200, window: 4 };
+    let done = crowd.run(&phase).await.unwrap();
+    assert_eq!(done.lost, None);
+    assert!(done.latencies.unwrap().count >= 32);
 }
 
 #[tokio::test]

@@ -137,8 +137,8 @@ impl Hall {
             self.flush().await?;
             self.incoming.reserve(READ);
             let read = self.browser.read_buf(&mut self.incoming).await;
-            if read.map_err(|_| End::BrowserLeft)? == 0 {
-                return Err(End::BrowserLeft);
+            if read.map_err(|_| End::BrowserGone)? == 0 {
+                return Err(End::BrowserGone);
             }
         }
     }
@@ -166,10 +166,10 @@ impl Hall {
     /// Cancel safe: what is not sent yet stays, so that a frame is never cut in two.
     async fn flush(&mut self) -> Result<(), End> {
         while !self.out.is_empty() {
-            let sent = self.browser.write(&self.out).await.map_err(|_| End::BrowserLeft)?;
+            let sent = self.browser.write(&self.out).await.map_err(|_| End::BrowserGone)?;
             self.out.drain(..sent);
         }
-        self.browser.flush().await.map_err(|_| End::BrowserLeft)
+        self.browser.flush().await.map_err(|_| End::BrowserGone)
     }
 
     /// Joins the browser with its stream.
@@ -194,6 +194,7 @@ impl Hall {
             }
             End::BrowserClosed => framing::write_close(&mut self.out),
             End::BadFrame(error) => framing::write_frame_error(*error, &mut self.out),
+            End::BrowserGone => return,
             End::BrowserLeft | End::BrowserSilent => {
                 frame::write_close(frame::NORMAL, &mut self.out);
             }

@@ -1,76 +1,78 @@
 //! The figures of all rounds, and the table of their ratios.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::peer::Kind;
-use crate::work::ORDER;
-use crate::work::Seen;
+use crate::table::Seen;
 
-/// What was seen of each gateway in each round.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Figures {
-    rounds: BTreeMap<Kind, Vec<(usize, Seen)>>,
+/// What was seen of each way in each round.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figures<W: Ord> {
+    #[serde(skip)]
+    ours: W,
+    #[serde(skip)]
+    order: &'static [&'static str],
+    rounds: BTreeMap<W, Vec<(usize, Seen)>>,
 }
 
-impl Figures {
-    pub(crate) fn add(&mut self, kind: Kind, round: usize, seen: Seen) {
-        self.rounds.entry(kind).or_default().push((round, seen));
+impl<W: Copy + Ord + Display> Figures<W> {
+    pub(crate) fn new(ours: W, order: &'static [&'static str]) -> Self {
+        Self { ours, order, rounds: BTreeMap::new() }
     }
 
-    /// Medians with quartiles, and the median of each round's own ratio of Vestibule to the others.
+    pub(crate) fn add(&mut self, way: W, round: usize, seen: Seen) {
+        self.rounds.entry(way).or_default().push((round, seen));
+    }
+
+    /// Medians with quartiles, and the median of each round's own ratio of ours to the others.
     pub(crate) fn table(&self) -> String {
         let mut table = String::from("| |");
-        for kind in self.rounds.keys() {
-            let _ = write!(table, " {kind} |");
+        for way in self.rounds.keys() {
+            let _ = write!(table, " {way} |");
         }
-        let peers: Vec<Kind> =
-            self.rounds.keys().copied().filter(|kind| *kind != Kind::Vestibule).collect();
-        for peer in &peers {
-            let _ = write!(table, " vestibule / {peer} |");
+        let others: Vec<W> = self.rounds.keys().copied().filter(|way| *way != self.ours).collect();
+        for other in &others {
+            let _ = write!(table, " {} / {other} |", self.ours);
         }
         table.push_str("\n|---|");
-        table.push_str(&"---|".repeat(self.rounds.len() + peers.len()));
-        for name in ORDER {
+        table.push_str(&"---|".repeat(self.rounds.len() + others.len()));
+        for name in self.order {
             let _ = write!(table, "\n| {name} |");
-            for kind in self.rounds.keys() {
-                let _ = write!(
-                    table,
-                    " {} |",
-                    spread(self.of(*kind, name).into_iter().map(|(_, figure)| figure))
-                );
+            for way in self.rounds.keys() {
+                let figures = self.of(*way, name).into_iter().map(|(_, figure)| figure);
+                let figures = spread(figures).unwrap_or_default();
+                let _ = write!(table, " {figures} |");
             }
-            for peer in &peers {
-                let ours = self.of(Kind::Vestibule, name);
-                let ratios = self.of(*peer, name).into_iter().filter_map(|(round, theirs)| {
+            for other in &others {
+                let ours = self.of(self.ours, name);
+                let ratios = self.of(*other, name).into_iter().filter_map(|(round, theirs)| {
                     let ours = ours.iter().find(|(of, _)| *of == round)?;
                     Some(ours.1 / theirs)
                 });
-                let _ = write!(table, " **{}** |", spread(ratios));
+                let ratios = spread(ratios).map(|ratios| format!("**{ratios}**"));
+                let _ = write!(table, " {} |", ratios.unwrap_or_default());
             }
         }
         table
     }
 
-    fn of(&self, kind: Kind, name: &str) -> Vec<(usize, f64)> {
-        let rounds = self.rounds.get(&kind).into_iter().flatten();
+    fn of(&self, way: W, name: &str) -> Vec<(usize, f64)> {
+        let rounds = self.rounds.get(&way).into_iter().flatten();
         rounds.filter_map(|(round, seen)| Some((*round, *seen.get(name)?))).collect()
     }
 }
 
-/// The median, and the quartiles in brackets.
-fn spread(figures: impl Iterator<Item = f64>) -> String {
+/// The median, and the quartiles in brackets; nothing of nothing.
+fn spread(figures: impl Iterator<Item = f64>) -> Option<String> {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     let at = |part: usize| {
-        figures
-            .get((figures.len().saturating_sub(1) * part + 2) / 4)
-            .copied()
-            .map_or_else(String::new, digits)
+        figures.get((figures.len().saturating_sub(1) * part + 2) / 4).copied().map(digits)
     };
-    format!("{} ({}–{})", at(2), at(1), at(3))
+    Some(format!("{} ({}–{})", at(2)?, at(1)?, at(3)?))
 }
 
 /// Three digits that count.

@@ -1,9 +1,18 @@
 //! Vestibule beside its peers: the same work in interleaved rounds, and the ratios of what it cost.
 
+mod asker;
+mod bosh;
+mod chain;
+mod classical;
 mod figures;
+mod measure;
 mod peer;
+mod prebind;
+mod prosody;
+mod table;
 mod work;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,20 +21,26 @@ use std::time::Duration;
 use anyhow::Context;
 use anyhow::Result;
 use clap::Parser;
+use clap::ValueEnum;
 use load::sink;
 use load::sink::Door;
 use tokio::net::TcpListener;
 
-use crate::figures::Figures;
+use crate::bosh::Bosh;
+use crate::chain::Chain;
+use crate::peer::Behind;
 use crate::peer::Kind;
 use crate::peer::Place;
+use crate::prebind::Prebind;
+use crate::table::Table;
+use crate::table::rounds;
 use crate::work::Work;
 
 /// Runs nginx, `HAProxy` and Vestibule on the same work, one after the other and again in the other order, and writes what each
 /// cost as a table of ratios with their spread.
 ///
 /// Behind each stands a scripted server that lets everybody in and sends every message back: by its client port for Vestibule,
-/// which reads every stanza, and by WebSocket for the others, which pass bytes.
+/// which reads every stanza, and by WebSocket and BOSH for the others, which pass bytes. Two tables have Prosody behind.
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -44,12 +59,37 @@ struct Arguments {
     /// How many TLS handshakes of each kind.
     #[arg(long, default_value_t = 500)]
     handshakes: usize,
-    /// Who is compared.
+    /// How many sessions over BOSH.
+    #[arg(long, default_value_t = 200)]
+    bosh_sessions: usize,
+    /// How many sessions where Prosody is behind.
+    #[arg(long, default_value_t = 200)]
+    chain_sessions: usize,
+    /// How many sessions are made before a page asks, one after the other and once more several at a time.
+    #[arg(long, default_value_t = 500)]
+    prebinds: usize,
+    /// Which tables.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket,bosh,prebind,chain")]
+    tables: Vec<Which>,
+    /// Who is compared over WebSocket and BOSH.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "nginx,haproxy,vestibule")]
     peers: Vec<Kind>,
     /// Where every figure of every round goes, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// A table.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Which {
+    /// Sessions over WebSocket: what they cost the gateway alone.
+    Websocket,
+    /// Sessions over BOSH: the same.
+    Bosh,
+    /// Sessions that are there before a page asks: how long that takes, and what it costs.
+    Prebind,
+    /// Gateway and Prosody together.
+    Chain,
 }
 
 #[tokio::main]
@@ -64,35 +104,73 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let client = serve(Door::Client).await?;
-    let websocket = serve(Door::Websocket).await?;
-    let place = Place::new(arguments.vestibule, client, websocket)?;
-    let work = Work {
-        sessions: arguments.sessions,
-        lasts: arguments.lasts,
-        handshakes: arguments.handshakes,
+    let scripted = Behind {
+        client: serve(Door::Client).await?,
+        websocket: serve(Door::Websocket).await?,
+        bosh: serve(Door::Bosh).await?,
     };
-    let mut figures = Figures::default();
-    for round in 0..arguments.rounds {
-        let mut peers = arguments.peers.clone();
-        if round % 2 == 1 {
-            peers.reverse();
+    let place = Place::new(arguments.vestibule.clone())?;
+    let mut kept = BTreeMap::new();
+    for table in &arguments.tables {
+        let (text, figures) = table.made(&arguments, &place, scripted).await?;
+        println!("{text}\n");
+        kept.insert(table.name(), figures);
+        if let Some(file) = &arguments.json {
+            // After each, so that what came before a failure is kept.
+            fs::write(file, serde_json::to_vec_pretty(&kept)?)
+                .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        for kind in peers {
-            eprintln!("round {} of {}: {kind}", round + 1, arguments.rounds);
-            let peer = place.start(kind).await?;
-            let seen = work.of(&peer).await;
-            peer.stop().await?;
-            let seen = seen.with_context(|| format!("{kind} in round {}", round + 1))?;
-            figures.add(kind, round, seen);
-        }
-    }
-    println!("{}", figures.table());
-    if let Some(file) = arguments.json {
-        fs::write(&file, serde_json::to_vec_pretty(&figures)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
+}
+
+impl Which {
+    /// The table as text, and every figure of it.
+    async fn made(
+        self,
+        arguments: &Arguments,
+        place: &Place,
+        behind: Behind,
+    ) -> Result<(String, serde_json::Value)> {
+        let (peers, lasts) = (arguments.peers.clone(), arguments.lasts);
+        match self {
+            Self::Websocket => {
+                let (sessions, handshakes) = (arguments.sessions, arguments.handshakes);
+                self.of(&Work { place, behind, peers, sessions, lasts, handshakes }, arguments)
+                    .await
+            }
+            Self::Bosh => {
+                let sessions = arguments.bosh_sessions;
+                self.of(&Bosh { place, behind, peers, sessions, lasts }, arguments).await
+            }
+            Self::Prebind => {
+                let number = arguments.prebinds;
+                self.of(&Prebind { place, scripted: behind, number }, arguments).await
+            }
+            Self::Chain => {
+                let sessions = arguments.chain_sessions;
+                self.of(&Chain { place, sessions, lasts }, arguments).await
+            }
+        }
+    }
+
+    async fn of<T: Table>(
+        self,
+        table: &T,
+        arguments: &Arguments,
+    ) -> Result<(String, serde_json::Value)> {
+        let figures = rounds(self.name(), table, arguments.rounds).await?;
+        Ok((figures.table(), serde_json::to_value(&figures)?))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::Bosh => "bosh",
+            Self::Prebind => "prebind",
+            Self::Chain => "chain",
+        }
+    }
 }
 
 /// The scripted server, at this door; its port.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,12 +35,21 @@ pub(crate) enum Kind {
     Vestibule,
 }
 
-/// What all of them share: certificate, secrets, and the scripted server's ports.
+/// What all of them share: certificate and secrets.
 pub(crate) struct Place {
     folder: TempDir,
     vestibule: PathBuf,
-    client: u16,
-    websocket: u16,
+}
+
+/// The XMPP server behind them, by its ports on this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Behind {
+    /// RFC 6120.
+    pub(crate) client: u16,
+    /// HTTP with a WebSocket at `/xmpp-websocket`.
+    pub(crate) websocket: u16,
+    /// HTTP with BOSH at `/http-bind`.
+    pub(crate) bosh: u16,
 }
 
 /// A running gateway.
@@ -52,8 +62,8 @@ pub(crate) struct Peer {
 }
 
 impl Place {
-    /// A place whose scripted server is at these ports.
-    pub(crate) fn new(vestibule: PathBuf, client: u16, websocket: u16) -> Result<Self> {
+    /// A place for this Vestibule and its peers.
+    pub(crate) fn new(vestibule: PathBuf) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
@@ -64,12 +74,17 @@ impl Place {
         write("both.pem", &format!("{cert}{key}"))?;
         write("ticket.secret", SECRET)?;
         write("jwt.secret", SECRET)?;
-        Ok(Self { folder, vestibule, client, websocket })
+        Ok(Self { folder, vestibule })
     }
 
-    /// Starts one, and waits until it takes connections.
-    pub(crate) async fn start(&self, kind: Kind) -> Result<Peer> {
-        let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+    /// Where everything is that they are told.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts one in front of a server, and waits until it takes connections.
+    pub(crate) async fn start(&self, kind: Kind, behind: Behind) -> Result<Peer> {
+        let port = free_port().await?;
         let folder = self.folder.path();
         let (name, template) = match kind {
             Kind::Nginx => ("nginx.conf", include_str!("../../peers/nginx.conf")),
@@ -78,8 +93,9 @@ impl Place {
         };
         let text = template
             .replace("@PORT@", &port.to_string())
-            .replace("@CLIENT@", &self.client.to_string())
-            .replace("@WEBSOCKET@", &self.websocket.to_string())
+            .replace("@CLIENT@", &behind.client.to_string())
+            .replace("@WEBSOCKET@", &behind.websocket.to_string())
+            .replace("@BOSH@", &behind.bosh.to_string())
             .replace("@FOLDER@", &folder.display().to_string());
         let file = folder.join(name);
         fs::write(&file, text)?;
@@ -100,7 +116,7 @@ impl Place {
         let mut peer = Peer {
             child,
             port,
-            authority: folder.join("certificate.pem"),
+            authority: self.authority(),
             process,
             visitors: Visitors::signed("session", SECRET.as_bytes()),
         };
@@ -110,15 +126,21 @@ impl Place {
         })?;
         Ok(peer)
     }
+
+    /// The server itself, for clients of its own port.
+    pub(crate) async fn bare(&self, behind: Behind) -> Result<Target> {
+        target(&self.authority(), behind.client, Tickets::Dropped).await
+    }
+
+    fn authority(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
 }
 
 impl Peer {
     /// Where browsers connect to it.
     pub(crate) async fn target(&self, tickets: Tickets) -> Result<Target> {
-        let url = format!("https://localhost:{}", self.port);
-        let mut target = Target::find(&url, "localhost", Some(&self.authority), tickets).await?;
-        target.address = ([127, 0, 0, 1], self.port).into();
-        Ok(target)
+        target(&self.authority, self.port, tickets).await
     }
 
     /// Has it end, and waits until it has: killed outright, nginx would leave its worker behind.
@@ -142,6 +164,13 @@ impl Peer {
     }
 }
 
+async fn target(authority: &Path, port: u16, tickets: Tickets) -> Result<Target> {
+    let url = format!("https://localhost:{port}");
+    let mut target = Target::find(&url, "localhost", Some(authority), tickets).await?;
+    target.address = ([127, 0, 0, 1], port).into();
+    Ok(target)
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -152,5 +181,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Nobody else reaches this gateway.
-const SECRET: &str = "a secret of this comparison alone, 0123456789";
+/// A port that was free a moment ago.
+pub(crate) async fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
+}
+
+/// Nobody else reaches these gateways and servers.
+pub(crate) const SECRET: &str = "a secret of this comparison alone, 0123456789";

@@ -1,16 +1,12 @@
-//! The work of one round: the same for every gateway.
+//! What sessions over WebSocket cost a gateway, alone: the scripted server is behind it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
 use anyhow::bail;
-use load::phase::Crowd;
-use load::phase::Outcome;
 use load::phase::Phase;
 use load::session::Transport;
 use load::target::Tickets;
@@ -18,21 +14,48 @@ use load::websocket::Socket;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::measure::AT_ONCE;
+use crate::measure::SETTLE;
+use crate::measure::count;
+use crate::measure::crowd;
+use crate::measure::whole;
+use crate::peer::Behind;
+use crate::peer::Kind;
 use crate::peer::Peer;
+use crate::peer::Place;
+use crate::table::Seen;
+use crate::table::Table;
 
-/// How much there is to do.
-pub(crate) struct Work {
+/// The gateways, and how much there is to do.
+pub(crate) struct Work<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) behind: Behind,
+    pub(crate) peers: Vec<Kind>,
     pub(crate) sessions: usize,
     pub(crate) lasts: Duration,
     pub(crate) handshakes: usize,
 }
 
-/// What was seen: by name, one figure.
-pub(crate) type Seen = BTreeMap<&'static str, f64>;
+impl Table for Work<'_> {
+    type Way = Kind;
+    const OURS: Kind = Kind::Vestibule;
+    const ORDER: &'static [&'static str] = &ORDER;
 
-impl Work {
+    fn ways(&self) -> Vec<Kind> {
+        self.peers.clone()
+    }
+
+    async fn once(&self, kind: Kind) -> Result<Seen> {
+        let peer = self.place.start(kind, self.behind).await?;
+        let seen = self.of(&peer).await;
+        peer.stop().await?;
+        seen
+    }
+}
+
+impl Work<'_> {
     /// Does it all with one gateway.
-    pub(crate) async fn of(&self, peer: &Peer) -> Result<Seen> {
+    async fn of(&self, peer: &Peer) -> Result<Seen> {
         let mut seen = Seen::new();
         let lasts = self.lasts;
         let alone = peer.process.memory()?;
@@ -42,14 +65,8 @@ impl Work {
         self.handshakes(peer, Tickets::Kept, RESUMED, &mut seen).await?;
 
         let before = peer.process.memory()?;
-        let mut crowd = Crowd {
-            target: peer.target(Tickets::Dropped).await?,
-            visitors: peer.visitors.clone(),
-            transport: Transport::Websocket,
-            at_once: AT_ONCE,
-            sessions: Vec::new(),
-            progress: Arc::new(AtomicU64::new(0)),
-        };
+        let target = peer.target(Tickets::Dropped).await?;
+        let mut crowd = crowd(target, &peer.visitors, Transport::Websocket);
         let cpu = peer.process.cpu()?;
         let outcome = crowd.connect(self.sessions, crowd.at_once).await?;
         whole(&outcome)?;
@@ -119,39 +136,22 @@ impl Work {
     }
 }
 
-fn whole(outcome: &Outcome) -> Result<()> {
-    match &outcome.lost {
-        Some((lost, why)) => bail!("{lost} sessions were lost, the first: {why}"),
-        None => Ok(()),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures to be compared")]
-fn count(number: u64) -> f64 {
-    number as f64
-}
-
-/// Browsers that come at the same time.
-const AT_ONCE: usize = 32;
-/// Until what was closed is gone, and what was freed is given back.
-const SETTLE: Duration = Duration::from_millis(500);
-
-pub(crate) const SMALL: &str = "CPU a message of 200 B, µs";
-pub(crate) const LARGE: &str = "CPU a message of 2 KiB, µs";
-pub(crate) const BATCH: &str = "CPU a message, 16 under way, µs";
-pub(crate) const BATCH_OF_100: &str = "CPU a message, 16 under way, 100 sessions, µs";
-pub(crate) const PACED: &str = "CPU a message, 2,000 a second, µs";
-pub(crate) const P50: &str = "latency at 2,000 a second, median, µs";
-pub(crate) const P99: &str = "latency at 2,000 a second, 99 %, µs";
-pub(crate) const IDLE: &str = "memory a session, idle, KiB";
-pub(crate) const AFTER: &str = "memory a session, after the messages, KiB";
-pub(crate) const ALONE: &str = "memory with no session, MiB";
-pub(crate) const ESTABLISH: &str = "CPU to establish a session, µs";
-pub(crate) const FULL: &str = "CPU a handshake with upgrade, full, µs";
-pub(crate) const RESUMED: &str = "CPU a handshake with upgrade, resumed, µs";
+const SMALL: &str = "CPU a message of 200 B, µs";
+const LARGE: &str = "CPU a message of 2 KiB, µs";
+const BATCH: &str = "CPU a message, 16 under way, µs";
+const BATCH_OF_100: &str = "CPU a message, 16 under way, 100 sessions, µs";
+const PACED: &str = "CPU a message, 2,000 a second, µs";
+const P50: &str = "latency at 2,000 a second, median, µs";
+const P99: &str = "latency at 2,000 a second, 99 %, µs";
+const IDLE: &str = "memory a session, idle, KiB";
+const AFTER: &str = "memory a session, after the messages, KiB";
+const ALONE: &str = "memory with no session, MiB";
+const ESTABLISH: &str = "CPU to establish a session, µs";
+const FULL: &str = "CPU a handshake with upgrade, full, µs";
+const RESUMED: &str = "CPU a handshake with upgrade, resumed, µs";
 
 /// In the order of the table.
-pub(crate) const ORDER: [&str; 13] = [
+const ORDER: [&str; 13] = [
     SMALL,
     LARGE,
     BATCH,
