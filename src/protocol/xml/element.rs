@@ -50,9 +50,7 @@ impl Element {
         let mut tree = Tree::default();
         scan::scan(bytes, Limits::default(), outer, &mut tree)?;
         let mut element = tree.root.ok_or(Error::Empty)?;
-        let mut scope =
-            outer.iter().map(|&(prefix, name)| (prefix.to_owned(), name.to_owned())).collect();
-        element.resolve(&mut scope);
+        element.resolve(&mut outer.to_vec());
         match tree.fault {
             Some(fault) => Err(fault),
             None => Ok(element),
@@ -208,25 +206,25 @@ impl Element {
     }
 
     /// Gives it and all inside their namespaces; the scan has bounded the depth of this.
-    fn resolve(&mut self, scope: &mut Vec<(String, String)>) {
+    fn resolve<'a>(&'a mut self, scope: &mut Vec<(&'a str, &'a str)>) {
+        let Self { whole, namespace, attributes, nodes } = self;
         let outside = scope.len();
-        for (name, value) in &self.attributes {
+        for (name, value) in attributes.iter() {
             match name.strip_prefix("xmlns") {
-                Some("") => scope.push((String::new(), value.clone())),
+                Some("") => scope.push(("", value)),
                 Some(rest) => {
                     if let Some(prefix) = rest.strip_prefix(':') {
-                        scope.push((prefix.to_owned(), value.clone()));
+                        scope.push((prefix, value));
                     }
                 }
                 None => {}
             }
         }
-        let prefix = self.prefix().unwrap_or_default();
-        let bound =
-            scope.iter().rev().find(|(other, _)| other == prefix).map(|(_, name)| name.as_str());
+        let prefix = whole.split_once(':').map_or("", |(prefix, _)| prefix);
+        let bound = scope.iter().rev().find(|(other, _)| *other == prefix).map(|&(_, name)| name);
         let bound = if prefix == "xml" { Some(XML) } else { bound };
-        self.namespace = bound.filter(|name| !name.is_empty()).map(str::to_owned);
-        for node in &mut self.nodes {
+        *namespace = bound.filter(|name| !name.is_empty()).map(str::to_owned);
+        for node in nodes {
             match node {
                 Node::Element(child) => child.resolve(scope),
                 Node::Text(_) => {}

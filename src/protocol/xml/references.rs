@@ -103,21 +103,40 @@ fn decode(raw: &[u8], line_end: u8) -> Result<Cow<'_, str>, Error> {
 /// A tab or line end is written as a reference, since a parser makes a space of it in a value. What XML has no way to
 /// write (control characters, U+FFFE, U+FFFF) becomes U+FFFD.
 pub fn escape(text: &str, out: &mut Vec<u8>) {
-    for character in text.chars() {
-        match character {
-            '&' => out.extend_from_slice(b"&amp;"),
-            '<' => out.extend_from_slice(b"&lt;"),
-            '>' => out.extend_from_slice(b"&gt;"),
-            '"' => out.extend_from_slice(b"&quot;"),
-            '\'' => out.extend_from_slice(b"&apos;"),
-            '\t' => out.extend_from_slice(b"&#9;"),
-            '\n' => out.extend_from_slice(b"&#10;"),
-            '\r' => out.extend_from_slice(b"&#13;"),
-            other => {
-                let shown =
-                    if names::is_character(other) { other } else { char::REPLACEMENT_CHARACTER };
-                out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
-            }
+    // Most texts mean themselves as they stand.
+    let mut rest = text;
+    while let Some((plain, after)) =
+        rest.bytes().position(|byte| !means_itself(byte)).and_then(|at| rest.split_at_checked(at))
+    {
+        out.extend_from_slice(plain.as_bytes());
+        let mut characters = after.chars();
+        if let Some(character) = characters.next() {
+            write_escaped(character, out);
+        }
+        rest = characters.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Whether a byte is a character that needs no escape; the first of several never is.
+fn means_itself(byte: u8) -> bool {
+    matches!(byte, b' '..=0x7f) && !matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'')
+}
+
+fn write_escaped(character: char, out: &mut Vec<u8>) {
+    match character {
+        '&' => out.extend_from_slice(b"&amp;"),
+        '<' => out.extend_from_slice(b"&lt;"),
+        '>' => out.extend_from_slice(b"&gt;"),
+        '"' => out.extend_from_slice(b"&quot;"),
+        '\'' => out.extend_from_slice(b"&apos;"),
+        '\t' => out.extend_from_slice(b"&#9;"),
+        '\n' => out.extend_from_slice(b"&#10;"),
+        '\r' => out.extend_from_slice(b"&#13;"),
+        other => {
+            let shown =
+                if names::is_character(other) { other } else { char::REPLACEMENT_CHARACTER };
+            out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
 }
