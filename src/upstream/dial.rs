@@ -79,8 +79,10 @@ fn notice_silence(socket: &TcpStream) -> io::Result<()> {
 const IDLE: Duration = Duration::from_secs(60);
 /// Between two.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How long the other end may acknowledge nothing, or take nothing of what it is sent.
-const UNANSWERED: Duration = Duration::from_secs(60);
+/// How long the other end may acknowledge nothing, or take nothing of what it is sent: three questions more than the silence
+/// before the first. Linux ends a connection that has been silent for this long once it believes that it has asked; where an
+/// answer crosses a stanza on its way, it can go on believing so, and would end it at the next silence without asking.
+const UNANSWERED: Duration = Duration::from_secs(90);
 /// Before a full queue is tried again the first time; twice as long each further time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// And no longer than this: a server takes its whole queue at once.
@@ -105,6 +107,8 @@ mod tests {
         assert_eq!(shown.tcp_keepalive_time().unwrap(), IDLE);
         assert_eq!(shown.tcp_user_timeout().unwrap(), Some(UNANSWERED));
         assert!(socket.nodelay().unwrap());
+        // One that answers is asked twice at least before it is given up.
+        assert!(UNANSWERED >= IDLE + 2 * shown.tcp_keepalive_interval().unwrap());
     }
 
     #[tokio::test]
