@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -176,7 +177,9 @@ impl Proxy {
 
 /// Starts what this file describes.
 async fn serve(path: &Path) -> Serving {
-    let config = Config::load(path).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut config = Config::load(path).unwrap_or_else(|problems| panic!("{problems}"));
+    // However many cores there are: a test sees what its own thread logs.
+    config.settings.listen.threads = NonZeroUsize::new(1);
     let gateway = Gateway::bind(config).await.unwrap_or_else(|error| panic!("{error}"));
     let (ports, reload) = (gateway.ports(), gateway.reload());
     let (stop, told) = oneshot::channel::<()>();
