@@ -1,6 +1,8 @@
-//! The browser's end of a connection: TLS, or plain behind a reverse proxy; a browser that takes too little for too long is gone.
+//! The browser's end of a connection: TLS, plain behind a reverse proxy, or a stream of HTTP/2; a browser that takes too little for too long is gone.
 
+pub mod incoming;
 pub mod pace;
+pub mod tunnel;
 
 use std::fmt;
 use std::io;
@@ -23,15 +25,19 @@ use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::browser::pace::Pace;
+use crate::browser::tunnel::Tunnel;
 use crate::metrics::Metrics;
 use crate::metrics::Present;
 use crate::metrics::bound::Bound;
+use crate::metrics::label::Transport;
 use crate::share::Share;
 use crate::tls;
 
 /// A connected browser, or the reverse proxy that speaks for it.
 pub struct Browser {
     line: Line,
+    /// Read already, and given back.
+    ahead: Vec<u8>,
     patience: Arc<Patience>,
     rule: Rule,
     standing: Standing,
@@ -65,6 +71,8 @@ pub enum Line {
     Tcp(TcpStream),
     /// Plain HTTP on a Unix socket.
     Unix(UnixStream),
+    /// One stream of a connection with HTTP/2.
+    Tunnel(Tunnel),
 }
 
 /// How long a browser may take no byte of what it is sent, or too little for longer.
@@ -113,7 +121,13 @@ impl Browser {
     /// A browser at the other end of `line`.
     #[must_use]
     pub fn new(line: Line, patience: Arc<Patience>) -> Self {
-        Self { line, patience, rule: Rule::Floor, standing: Standing::Level }
+        Self { line, ahead: Vec::new(), patience, rule: Rule::Floor, standing: Standing::Level }
+    }
+
+    /// Gives back what was read of it already, and is to be read once more.
+    pub fn read_again(&mut self, mut ahead: Vec<u8>) {
+        ahead.append(&mut self.ahead);
+        self.ahead = ahead;
     }
 
     /// The browser behind an upgrade, with HTTP gone from it, and what HTTP has read of it already.
@@ -125,6 +139,26 @@ impl Browser {
         // The listeners serve nothing but browsers.
         let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
         Some((parts.io.into_inner().of_a_websocket(), parts.read_buf))
+    }
+
+    /// The same browser at the other end of a tunnel through its connection: over it goes a WebSocket, as behind an upgrade.
+    #[must_use]
+    pub fn through(&self, tunnel: Tunnel) -> Self {
+        Self::new(Line::Tunnel(tunnel), self.patience.clone()).of_a_websocket()
+    }
+
+    /// How a session with a WebSocket over this is counted.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        match self.line {
+            Line::Tls(_) | Line::Tcp(_) | Line::Unix(_) => Transport::WebSocket,
+            Line::Tunnel(_) => Transport::WebSocketHttp2,
+        }
+    }
+
+    /// Whether a WebSocket goes over this connection beside whatever else it carries: the same holds for it then.
+    pub fn carries_websocket(&mut self, carries: bool) {
+        self.rule = if carries { Rule::AnyByte } else { Rule::Floor };
     }
 
     fn of_a_websocket(self) -> Self {
@@ -167,10 +201,19 @@ impl AsyncRead for Browser {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().line {
+        let this = self.get_mut();
+        if !this.ahead.is_empty() {
+            let fits = this.ahead.len().min(buf.remaining());
+            buf.put_slice(this.ahead.get(..fits).unwrap_or_default());
+            // A new vector once it is empty: one that was drained keeps its memory.
+            this.ahead = this.ahead.split_off(fits);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.line {
             Line::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Line::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Line::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Line::Tunnel(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -186,6 +229,7 @@ impl AsyncWrite for Browser {
             Line::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Line::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Line::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Line::Tunnel(stream) => Pin::new(stream).poll_write(cx, buf),
         };
         this.poll_progress(tried, |&sent| sent, cx)
     }
@@ -196,6 +240,7 @@ impl AsyncWrite for Browser {
             Line::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Line::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Line::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Line::Tunnel(stream) => Pin::new(stream).poll_flush(cx),
         };
         this.poll_progress(tried, |()| 0, cx)
     }
@@ -206,6 +251,7 @@ impl AsyncWrite for Browser {
             Line::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Line::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Line::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Line::Tunnel(stream) => Pin::new(stream).poll_shutdown(cx),
         };
         this.poll_progress(tried, |()| 0, cx)
     }

@@ -37,6 +37,7 @@ use crate::server::router::Router;
 use crate::server::threads::Threads;
 use crate::server::way::Way;
 use crate::session::bosh::Sessions;
+use crate::session::bosh::managed::Management;
 use crate::session::roll::Roll;
 use crate::site::Sites;
 use crate::site::settings::Checked;
@@ -122,6 +123,8 @@ impl Gateway {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
         let visitors = Arc::new(Visitors::new(guests, bounds, client.clone(), metrics.clone()));
+        let gate = Arc::new(Gate::new(settings.upstream, metrics.clone()));
+        let management = Management { settings: settings.stream_management, gate: gate.clone() };
         let edge = Edge {
             sites: Live::new(sites),
             backend: Backend::new(
@@ -131,13 +134,18 @@ impl Gateway {
                 shutdown.clone(),
             ),
             visitors,
-            gate: Gate::new(settings.upstream, metrics.clone()),
+            gate,
             tickets: settings.ticket,
             xml: settings.xml,
             websocket: Arc::new(settings.websocket),
             roll: Arc::new(Roll::new(&settings.sessions, &settings.guests, metrics.clone())),
             addresses: settings.log.addresses,
-            bosh: Sessions::new(settings.bosh, metrics.clone(), tasks.clone(), shutdown.clone()),
+            bosh: Sessions::new(
+                (settings.bosh, management),
+                metrics.clone(),
+                tasks.clone(),
+                shutdown.clone(),
+            ),
             metrics,
             prebind: settings.prebind,
             tasks,

@@ -25,6 +25,7 @@ use tracing::error;
 use crate::metrics::bound::Bound;
 use crate::metrics::label::Direction;
 use crate::metrics::label::Kind;
+use crate::metrics::label::Resume;
 use crate::metrics::label::SignIn;
 use crate::metrics::label::Transport;
 
@@ -38,6 +39,7 @@ pub struct Metrics {
     sign_ins: IntCounterVec,
     sign_in_seconds: HistogramVec,
     passes_refused: IntCounter,
+    resumes: IntCounterVec,
     refusals: IntCounterVec,
     bounds: IntCounterVec,
     held: IntGauge,
@@ -128,6 +130,11 @@ impl Metrics {
                 "passes_refused_total",
                 "Passes that an XMPP server refused: check clocks and secrets.",
             ),
+            resumes: counters(
+                "upstream_resumes_total",
+                "Streams of XMPP servers that broke and were to go on over another connection.",
+                &["outcome"],
+            ),
             refusals: counters("refusals_total", "Requests that were refused.", &["reason"]),
             bounds: counters("bounds_reached_total", "Bounds that were reached.", &["bound"]),
             held: gauge("held", "Browsers that are held while upstream or the site is waited for."),
@@ -182,6 +189,11 @@ impl Metrics {
         self.upstreams.with_label_values(&[upstream]).set(up);
     }
 
+    /// The attempt to let a stream go on over another connection has ended.
+    pub fn resumed(&self, outcome: Resume) {
+        self.resumes.with_label_values(&[outcome.label()]).inc();
+    }
+
     /// A request was refused, for this reason.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.with_label_values(&[reason]).inc();
@@ -213,7 +225,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn Collector>; 13] = [
+        let all: [Box<dyn Collector>; 14] = [
             Box::new(self.sessions.clone()),
             Box::new(self.begun.clone()),
             Box::new(self.stanzas.clone()),
@@ -221,6 +233,7 @@ impl Metrics {
             Box::new(self.sign_ins.clone()),
             Box::new(self.sign_in_seconds.clone()),
             Box::new(self.passes_refused.clone()),
+            Box::new(self.resumes.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.bounds.clone()),
             Box::new(self.held.clone()),
@@ -249,6 +262,9 @@ impl Metrics {
             self.sign_ins.with_label_values(&[outcome.label()]).reset();
             // It is there once it was named.
             let _ = self.sign_in_seconds.with_label_values(&[outcome.label()]);
+        }
+        for outcome in Resume::ALL {
+            self.resumes.with_label_values(&[outcome.label()]).reset();
         }
         for bound in Bound::ALL {
             self.bounds.with_label_values(&[bound.label()]).reset();

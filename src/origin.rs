@@ -81,6 +81,18 @@ pub fn page(headers: &HeaderMap, own: Origin) -> Option<Origin> {
 }
 
 impl Allowed {
+    /// A request that showed this origin, or none.
+    #[cfg(test)]
+    pub(crate) fn of(origin: Option<HeaderValue>) -> Self {
+        Self { origin }
+    }
+
+    /// The same, in memory of its own: what was read with it is not kept for it.
+    pub fn alone(&self) -> Self {
+        let copied = |origin: &HeaderValue| HeaderValue::from_bytes(origin.as_bytes()).ok();
+        Self { origin: self.origin.as_ref().and_then(copied) }
+    }
+
     /// Dresses an answer for the browser: exactly one set of CORS headers, for this origin alone.
     pub fn dress(&self, headers: &mut HeaderMap) {
         undress(headers);
@@ -90,6 +102,18 @@ impl Allowed {
             headers
                 .insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
+    }
+
+    /// The same as fields of an answer that has none of them: names and values.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let of_origin = |origin| {
+            [
+                ("access-control-allow-origin", origin),
+                ("access-control-allow-credentials", b"true".as_slice()),
+            ]
+        };
+        let origin = self.origin.as_ref().map(HeaderValue::as_bytes).map(of_origin);
+        std::iter::once(("vary", b"Origin".as_slice())).chain(origin.into_iter().flatten())
     }
 
     /// Dresses the answer to a preflight (`OPTIONS`): what a page may send us.

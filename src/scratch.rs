@@ -1,7 +1,14 @@
 //! Buffers of the thread, lent for the length of one call: what makes an idle session hold none.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::ready;
 use std::thread::LocalKey;
+
+use tokio::io::AsyncRead;
+use tokio::io::ReadBuf;
 
 /// A buffer on loan; it goes back when this is dropped.
 #[derive(Debug)]
@@ -45,4 +52,29 @@ impl Drop for Scratch {
     }
 }
 
+/// Reads once behind what is in `onto`, at most 4 KiB, and makes it no larger than what comes; 0 at the end.
+///
+/// Cancel safe: nothing is read unless this is over.
+///
+/// # Errors
+/// Those of `from`.
+pub async fn read_more(
+    from: &mut (impl AsyncRead + Unpin),
+    onto: &mut Vec<u8>,
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut room = Scratch::sized(&READ, MOST);
+        let mut read = ReadBuf::new(room.get().get_mut(..MOST).unwrap_or_default());
+        ready!(Pin::new(&mut *from).poll_read(cx, &mut read))?;
+        onto.extend_from_slice(read.filled());
+        Ok(read.filled().len()).into()
+    })
+    .await
+}
+
+thread_local! {
+    static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+const MOST: usize = 4096;
 const LARGEST_KEPT: usize = 256 * 1024;

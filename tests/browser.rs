@@ -2,7 +2,14 @@
 
 mod support;
 
+use crate::support::gateway::Proxy;
+use crate::support::http::counted;
+use crate::support::prosody::GUESTS;
+use crate::support::prosody::Prosody;
+use crate::support::prosody::free_address;
+use crate::support::site::Server;
 use crate::support::site::Site;
+use crate::support::story::told;
 
 #[tokio::test]
 async fn bob_and_alice_meet_in_the_lobby_by_websocket() {
@@ -15,6 +22,24 @@ async fn a_reload_keeps_the_chat_working_by_websocket() {
 }
 
 #[tokio::test]
+async fn a_reload_keeps_the_chat_working_where_answers_come_before_they_are_asked_for() {
+    let site = Site::start_with("[websocket]\nearly = true\n").await;
+    site.visited_by("browser/reload.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_name_of_a_guest_whom_the_server_would_forget() {
+    let site = Site::with_anonymous_guests("").await;
+    site.visited_by("browser/reload.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_chat_working_where_messages_are_compressed() {
+    let site = Site::start_with("[websocket]\ndeflate = true\n").await;
+    site.visited_by("browser/reload.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
 async fn a_reload_keeps_the_chat_working_on_a_page_that_names_only_the_domain() {
     Site::start().await.visited_by("browser/reload.mjs", &["websocket", "domain"]).await;
 }
@@ -22,6 +47,28 @@ async fn a_reload_keeps_the_chat_working_on_a_page_that_names_only_the_domain() 
 #[tokio::test]
 async fn after_logout_a_reload_is_a_guest_and_after_login_it_is_bob_by_websocket() {
     Site::start().await.visited_by("browser/logout.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn chats_share_the_page_s_connection_also_when_it_is_loaded_anew() {
+    Site::start().await.seen_by("browser/shared.mjs", &["websocket"]).await;
+}
+
+#[tokio::test]
+async fn the_site_s_own_websocket_shares_it_as_well() {
+    let prosody = Prosody::start().await;
+    let (at, backend) = (free_address(), free_address());
+    let more =
+        format!("origins = ['https://localhost:{}']\nbackend = 'http://{backend}'", at.port());
+    let proxy = Proxy::at(at, &Proxy::site(&prosody, GUESTS, &more)).await;
+    let (url, port) = (format!("https://localhost:{}", at.port()), backend.port().to_string());
+    let arguments = [&url, "websocket", "member", &port];
+
+    let grant = async |wish: &str| {
+        assert_eq!(wish, "one connection carries it all");
+        counted(&proxy, "vestibule_connections", 1).await;
+    };
+    told(("browser/own_websocket.mjs", &arguments), &proxy.certificate(), grant).await;
 }
 
 #[tokio::test]
@@ -136,6 +183,73 @@ async fn where_guests_are_refused_a_visitor_sees_it_and_a_member_is_let_in_by_bo
 #[tokio::test]
 async fn where_guests_are_refused_a_visitor_sees_it_and_a_member_is_let_in_by_prebind() {
     Site::start_as("", REFUSE).await.visited_by("browser/refused.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn two_who_talk_hear_each_word_once_whatever_is_loaded_anew_before_prosody() {
+    let mut site = Site::before(Server::prosody().await, "", "").await;
+    site.seen_by("browser/talk.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn two_who_talk_hear_each_word_once_whatever_is_loaded_anew_before_ejabberd() {
+    let mut site = Site::before(Server::ejabberd().await, "", "").await;
+    site.seen_by("browser/talk.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
+async fn five_tabs_and_a_copy_of_one_have_sessions_of_their_own_by_prebind_before_prosody() {
+    let mut site = Site::before(Server::prosody().await, "", "").await;
+    site.seen_by("browser/tabs.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn five_tabs_and_a_copy_of_one_have_sessions_of_their_own_by_prebind_before_ejabberd() {
+    let mut site = Site::before(Server::ejabberd().await, "", "").await;
+    site.seen_by("browser/tabs.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn five_tabs_and_a_copy_of_one_have_sessions_of_their_own_by_bosh_before_prosody() {
+    let mut site = Site::before(Server::prosody().await, "", "").await;
+    site.seen_by("browser/tabs.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
+async fn five_tabs_and_a_copy_of_one_have_sessions_of_their_own_by_bosh_before_ejabberd() {
+    let mut site = Site::before(Server::ejabberd().await, "", "").await;
+    site.seen_by("browser/tabs.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
+async fn who_talks_through_a_bad_network_and_a_restart_hears_each_word_once_before_prosody() {
+    let mut site = Site::before(Server::prosody().await, "", "").await;
+    site.seen_by("browser/trouble.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
+async fn who_talks_through_a_bad_network_hears_each_word_once_without_stream_management() {
+    let unmanaged = "[stream_management]\nbosh = false\n";
+    let mut site = Site::before(Server::prosody().await, unmanaged, "").await;
+    site.seen_by("browser/trouble.mjs", &["bosh", "member", "unmanaged"]).await;
+}
+
+#[tokio::test]
+async fn who_talks_through_a_bad_network_and_a_restart_hears_each_word_once_before_ejabberd() {
+    let mut site = Site::before(Server::ejabberd().await, "", "").await;
+    site.seen_by("browser/trouble.mjs", &["prebind"]).await;
+}
+
+#[tokio::test]
+async fn tab_in_the_background_hears_each_word_once_before_prosody() {
+    let mut site = Site::before(Server::prosody().await, "", "").await;
+    site.seen_by("browser/background.mjs", &["bosh"]).await;
+}
+
+#[tokio::test]
+async fn tab_in_the_background_hears_each_word_once_before_ejabberd() {
+    let mut site = Site::before(Server::ejabberd().await, "", "").await;
+    site.seen_by("browser/background.mjs", &["prebind"]).await;
 }
 
 /// Visitors whom the site does not know are not let in.

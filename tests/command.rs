@@ -75,8 +75,12 @@ async fn check_is_content_with_every_block_of_the_documentation() {
             let folder = folder_with(&config);
             let key = rcgen::KeyPair::generate().unwrap();
             fs::write(folder.path().join("jwt.pem"), key.public_key_pem()).unwrap();
-            for secret in ["ticket.secret", "whois.secret", "internal.secret"] {
-                fs::write(folder.path().join(secret), "a secret of the tests\n").unwrap();
+            for secret in ["ticket.secret", "whois.secret", "internal.secret", "jwt.secret"] {
+                fs::write(
+                    folder.path().join(secret),
+                    "a secret of the tests, of 32 bytes or more\n",
+                )
+                .unwrap();
             }
 
             let output = vestibule(&folder, "check").output().await.unwrap();
@@ -98,6 +102,10 @@ fn completed(block: &str) -> String {
     match block {
         whole if whole.contains("[[site]]") => whole.to_owned(),
         session if session.starts_with("[site.session") => format!("{before_session}{session}"),
+        registered if registered.starts_with("[site.registered]") => {
+            let (site, _) = SITE.split_at(SITE.find("[site.registered]").unwrap());
+            format!("{site}{registered}{session}")
+        }
         domain if domain.starts_with("[site.") => format!("{SITE}{domain}"),
         edge if edge.starts_with('[') => format!("{edge}{SITE}"),
         keys => {

@@ -73,6 +73,24 @@ async fn guests_of_ejabberd_hear_each_other_over_either_transport() {
     assert!(answer.body.contains("to BOSH"), "{answer:?}");
 }
 
+// RFC 6120 §8.1.5: a stanza without a language is in its stream's, which is the session's (XEP-0124 §7.1).
+#[tokio::test]
+async fn what_a_browser_writes_in_its_language_is_known_to_be_in_it() {
+    let authority = Authority::new();
+    let ejabberd = Ejabberd::start(&authority).await;
+    let proxy = before(&ejabberd, &authority).await;
+    let mut socket = Socket::open(&proxy, None).await;
+    let reader = socket.sign_in(GUESTS).await;
+    let (session, _) = Browser::new(&proxy, None).open("ver='1.11' xml:lang='de-AT'").await;
+    let mut writer = session.sign_in_wishing("").await;
+
+    let message = format!("<message xmlns='jabber:client' to='{reader}'><body>Grüß Gott</body>");
+    let said = format!("{message}</message><presence xmlns='jabber:client'/>");
+    let (heard, _) = tokio::join!(socket.receive_with("Gott"), writer.send(&said));
+
+    assert!(heard.contains("xml:lang='de-AT'"), "{heard}");
+}
+
 #[tokio::test]
 async fn configuration_of_the_documentation_works() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ejabberd.md"));

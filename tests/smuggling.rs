@@ -384,5 +384,89 @@ async fn host_of_a_request_is_one_whatever_a_browser_says_beside_it() {
     assert_nothing_smuggled(&asked, "two hosts");
 }
 
+/// What a connection is answered, to its end, but for dates and farewells. One that is `known` has asked for something else before:
+/// it is the library's, and no longer in the lane of BOSH.
+async fn answers(proxy: &Proxy, is_known: bool, asked: &str) -> String {
+    let mut wire = Wire::open(proxy, "http/1.1").await;
+    if is_known {
+        wire.write("GET /.well-known/host-meta HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        wire.read_to("</XRD>").await;
+    }
+    wire.write(asked).await;
+    let read = String::from_utf8(wire.read_to_end().await).unwrap();
+    // The library does not always say that it closes.
+    let differ = ["date: ", "connection: close"];
+    let lines =
+        read.split("\r\n").filter(|line| !differ.iter().any(|start| line.starts_with(start)));
+    lines.collect::<Vec<_>>().join("\r\n")
+}
+
+#[tokio::test]
+async fn request_to_bosh_is_framed_as_the_library_frames_it() {
+    let proxy = Proxy::with(
+        "[http]\nheader = '2s'\n[bosh]\nbody_time = '1s'\n[[site]]\nhosts = ['localhost']\n\
+         [site.guests]\ndomain = 'guest.localhost'\nupstream = '127.0.0.1:1'\nsecret = 'a secret we share'",
+    )
+    .await;
+    let post = |fields: &str, rest: &str| {
+        format!("POST /http-bind HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n{rest}")
+    };
+    let last = post("Content-Length: 1\r\nConnection: close", "x");
+    let all = last.len();
+    let chunked = format!("0\r\n\r\n{last}");
+    let long = chunked.len();
+    let cases = [
+        // What the lane takes.
+        post("Content-Length: 0", &last),
+        post("Content-Length: 4", &format!("body{last}")),
+        post("content-length:4", &format!("body{}{last}", post("Content-Length: 2", "ab"))),
+        post(&format!("Content-Length: {all}"), &format!("{last}{last}")),
+        post("Content-Length: 4\r\nConnection: close", &format!("body{last}")),
+        post("Content-Length: 100\r\nX: y", "half"),
+        format!("OPTIONS /http-bind HTTP/1.1\r\nHost: localhost\r\n\r\n{last}"),
+        post("Content-Length: 4\r\nOrigin: https://evil.example", &format!("body{last}")),
+        // And what it does not, whatever came before.
+        post("Content-Length: 4", &format!("bodyGET /x HTTP/1.1\r\nHost: localhost\r\n\r\n{last}")),
+        post("Content-Length: 4", "body\r\nGET / HTTP/1.0\r\nHost: localhost\r\n\r\n"),
+        post("Content-Length: 4", "bodyhello\r\n\r\n"),
+        post(&format!("Content-Length: {long}\r\nTransfer-Encoding: chunked"), &chunked),
+        post("Transfer-Encoding: chunked", &chunked),
+        post(&format!("Transfer-Encoding: chunked\r\nContent-Length: {long}"), &chunked),
+        post("Transfer-Encoding: identity", &chunked),
+        post(&format!("Content-Length: 0\r\nContent-Length: {all}"), &last),
+        post(&format!("Content-Length: {all}\r\nContent-Length: {all}"), &format!("{last}{last}")),
+        post(&format!("Content-Length: {all}, 0"), &last),
+        post(&format!("Content-Length: +{all}"), &last),
+        post("Content-Length: 04", &format!("body{last}")),
+        post("Content-Length: -1", &last),
+        post("Content-Length: 99999999999999999999", &last),
+        post("Content-Length: ", &last),
+        post(&format!("Content-Length : {all}"), &last),
+        post("", &last),
+        post("Content-Length: 4\r\nExpect: 100-continue", &format!("body{last}")),
+        post("Content-Length: 4\r\nX: y\r\n z", &format!("body{last}")),
+        post("Content-Length: 4\r\nX: y\rz", &format!("body{last}")),
+        post("Content-Length: 4\r\nX: y\nTransfer-Encoding: chunked", &chunked),
+        post("Content-Length: 4\r\nX: \0", &format!("body{last}")),
+        post("Content-Length: 4\r\nHost: other", &format!("body{last}")),
+        post("Content-Length: 4\r\nConnection: keep-alive, close", &format!("body{last}")),
+        format!("POST /http-bind HTTP/1.1\nHost: localhost\nContent-Length: 4\n\nbody{last}"),
+        format!(
+            "POST /http-bind HTTP/1.0\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody{last}"
+        ),
+        format!(
+            "POST /http-bind?x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody{last}"
+        ),
+        format!("POST /http-bind HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody{last}"),
+        format!("\r\n{last}"),
+    ];
+    for case in &cases {
+        let (lane, library) =
+            tokio::join!(answers(&proxy, false, case), answers(&proxy, true, case));
+
+        assert_eq!(lane, library, "{case}");
+    }
+}
+
 /// Far more than anything ever takes, so that a loaded machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(60);

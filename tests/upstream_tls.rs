@@ -219,6 +219,7 @@ async fn scripted_server_that_does_not_know_the_password_signs_nobody_in() {
 async fn scripted_server_that_takes_plain_alone_is_shown_no_password_off_loopback() {
     let plan = Plan {
         domain: Domain::parse(MEMBERS).expect("a domain"),
+        language: None,
         goal: Goal::Features,
         pace: Pace::Pipelined,
         // As if it had been reached over a network.
@@ -343,6 +344,7 @@ async fn sign_in(upstream: Upstream, hold: Duration) -> (Result<Stream, Error>, 
     let target = Target {
         upstream: Arc::new(upstream),
         domain: domain.clone(),
+        language: None,
         pass: Pass::Ticket { mint: Arc::new(mint()), localpart, domain },
         expected: Some(bob()),
         kind: Kind::Member,
@@ -366,7 +368,8 @@ async fn by_password(
     let visitor = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let socket = secure(tcp, upstream, (&domain, Pace::Pipelined), visitor).await?;
     let (channel, goal) = (socket.channel(), Goal::Bind { resource: "one".to_owned() });
-    let plan = Plan { domain, goal, pace: Pace::Pipelined, channel, limit: 100_000 };
+    let language = None;
+    let plan = Plan { domain, language, goal, pace: Pace::Pipelined, channel, limit: 100_000 };
     let username = Localpart::parse("bob").expect("a localpart");
     let password = Secret::new(password);
     log_in(socket, plan, Credentials::Password { username, password, nonce: [7; 16], known }).await

@@ -18,6 +18,7 @@ use crate::support::gateway::session_cookie;
 use crate::support::gateway::signed_cookie;
 use crate::support::prosody::ANONYMOUS;
 use crate::support::prosody::Prosody;
+use crate::support::tickets;
 use crate::support::websocket::Socket;
 
 const ROOM: &str = "lobby@conference.localhost";
@@ -289,6 +290,50 @@ async fn a_reload_resumes_the_stream_by_stream_management() {
 
     assert!(resumed.contains("<resumed"), "{resumed}");
     assert!(after.receive_with("still me").await.contains(&jid));
+}
+
+#[tokio::test]
+async fn counts_of_a_browser_that_never_enabled_stream_management_do_no_harm() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut bob = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    let jid = bob.sign_in("bob@xmpp.localhost").await;
+
+    // Converse 14 says so after a reload, and Prosody would end the stream for it.
+    bob.send("<a xmlns='urn:xmpp:sm:3' h='7'/>").await;
+    bob.send("<r xmlns='urn:xmpp:sm:3'/>").await;
+    bob.send(&format!(
+        "<message xmlns='jabber:client' to='{jid}'><body>all is well</body></message>"
+    ))
+    .await;
+
+    assert!(bob.receive().await.contains("all is well"));
+}
+
+#[tokio::test]
+async fn a_laptop_that_slept_beside_600_messages_binds_anew_on_the_socket_it_came_back_with() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let cookie = session_cookie("bob");
+    let mut before = Socket::open(&proxy, Some(&cookie)).await;
+    let jid = before.sign_in("bob@xmpp.localhost").await;
+    let id = enable(&mut before).await;
+    before.send("<presence xmlns='jabber:client'/>").await;
+    let (mut carol, _) = tickets::sign_in(&prosody, "xmpp.localhost", "carol").await;
+    for number in 0..600 {
+        carol
+            .send(&format!("<message to='{jid}' type='chat'><body>m{number}</body></message>"))
+            .await;
+    }
+    carol.answered_ping().await;
+    // He hears all of it and acknowledges nothing: Prosody has forgotten the first hundred.
+    before.receive_with(">m599<").await;
+    before.vanish();
+
+    let (mut after, answer) = resume(&proxy, &cookie, &id).await;
+
+    assert!(answer.contains("<failed") && answer.contains("item-not-found"), "{answer}");
+    assert!(after.bind().await.starts_with("bob@xmpp.localhost/"));
 }
 
 #[tokio::test]

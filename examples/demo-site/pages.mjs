@@ -54,11 +54,15 @@ function options(session, { transport, anonymous }, xmpp) {
     const who = session.member ? { jid: `${session.member.username}@${xmpp.domain}` } : { guests: xmpp.guests };
     return { ...common, authentication: "prebind", ...who, prebind_url: "/prebind", bosh_service_url: "/http-bind" };
   }
-  // With the member's own jid Converse.js resumes its stream after a reload; a page that does not know its visitor gives the domain.
-  const jid = session.member && !anonymous ? `${session.member.username}@${xmpp.domain}` : xmpp.domain;
-  if (transport === "bosh") return { ...common, authentication: "external", jid, bosh_service_url: "/http-bind" };
+  const own = session.member && `${session.member.username}@${xmpp.domain}`;
+  if (transport === "bosh") {
+    return { ...common, authentication: "external", jid: (!anonymous && own) || xmpp.domain, bosh_service_url: "/http-bind" };
+  }
+  // With the visitor's own jid Converse.js resumes its stream after a reload. That of a guest only the tab knows (see chat.js); a page
+  // that does not know who its visitor is gives the domain.
+  const who = anonymous ? { jid: xmpp.domain } : own ? { jid: own } : { guests: xmpp.guests };
   // chat.js adds the host that the page came from.
-  return { ...common, authentication: "external", jid, websocket_url: "/xmpp-websocket" };
+  return { ...common, authentication: "external", ...who, websocket_url: "/xmpp-websocket" };
 }
 
 function loginForm(problem) {

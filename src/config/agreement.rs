@@ -35,7 +35,8 @@ impl Findings {
 /// What contradicts what.
 pub(super) fn contradictions(settings: &Settings) -> Vec<Finding> {
     let mut found = Findings::default();
-    let Settings { bosh, upstream, whois, listen, internal, xml, .. } = settings;
+    let Settings { bosh, upstream, whois, listen, .. } = settings;
+    let Settings { internal, xml, stream_management, .. } = settings;
     found.add(listen.https.is_empty() && listen.http.is_empty(), "listen", || {
         "expected an address in https or http: nobody could come in".to_owned()
     });
@@ -58,12 +59,22 @@ pub(super) fn contradictions(settings: &Settings) -> Vec<Finding> {
     found.add(bosh.wait > STROPHE, "bosh.wait", || {
         format!("expected at most {}: Strophe gives up after 64s", format_duration(STROPHE))
     });
+    found.add(bosh.polling > POLLING, "bosh.polling", || {
+        format!(
+            "expected at most {}: a browser that polls would hear of nothing",
+            format_duration(POLLING)
+        )
+    });
     let least = bosh.queue.as_u64().saturating_add(upstream.stanza.as_u64());
     found.add(bosh.queue_limit.as_u64() < least, "bosh.queue_limit", || {
         format!(
             "expected at least `queue` and `stanza` of [upstream] together, {} + {}: else one large stanza ends a session",
             bosh.queue, upstream.stanza
         )
+    });
+    let untaken = stream_management.untaken.get();
+    found.add(!(2..=400).contains(&untaken), "stream_management.untaken", || {
+        "expected 2 to 400: Prosody gives a stream up that has more than 500".to_owned()
     });
     found.add(upstream.sign_ins > upstream.waiting, "upstream.sign_ins", || {
         format!(
@@ -182,5 +193,6 @@ pub(super) fn measured_by(key: &str) -> &'static [&'static str] {
 
 /// Strophe's own clock runs for 64 s.
 const STROPHE: Duration = Duration::from_secs(60);
+const POLLING: Duration = Duration::from_secs(10);
 /// `vestibule_max_lifetime` where it is not set.
 const MODULE: Duration = Duration::from_secs(60);

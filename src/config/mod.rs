@@ -83,6 +83,8 @@ pub struct Settings {
     pub sessions: session::roll::Settings,
     /// What an element of a browser may be made of.
     pub xml: check::Limits,
+    /// Streams that the edge manages itself.
+    pub stream_management: session::stream_management::Settings,
     /// Sessions over WebSocket.
     pub websocket: session::websocket::Settings,
     /// Sessions over BOSH.

@@ -70,9 +70,11 @@ fn above_zero(value: &DeValue, model: &DeValue) -> Option<&'static str> {
 }
 
 /// Settings of which nothing at all is a sensible amount.
-const MAY_BE_ZERO: [&str; 12] = [
+const MAY_BE_ZERO: [&str; 14] = [
     "bosh.answers",
     "bosh.early",
+    "bosh.polling",
+    "http.websockets",
     "jwks.keep",
     "outbound.idle",
     "outbound.idle_connections",

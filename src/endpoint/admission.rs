@@ -1,5 +1,6 @@
 //! Letting a visitor in: who it is, what the server is shown, and the sign-in, within one hold.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use crate::metrics::label::Kind;
 use crate::origin;
 use crate::outbound;
 use crate::pass::Pass;
-use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;
 use crate::protocol::jid::Localpart;
+use crate::protocol::language::Language;
 use crate::protocol::login::Goal;
 use crate::protocol::welcome::Resumable;
 use crate::protocol::welcome::Who;
@@ -45,11 +46,13 @@ pub struct Caller<'a> {
     pub address: IpAddr,
     /// The page that sent the request, as far as it is known.
     pub page: Option<Origin>,
+    /// What the browser's texts are in, if the request says so.
+    pub language: Option<Language>,
 }
 
-/// A visitor who is signed in upstream.
+/// A visitor who is known and has a place among those who are here, but is not signed in upstream.
 #[derive(Debug)]
-pub struct Admitted {
+pub struct Known {
     /// What the request shows of who it is.
     pub claim: Claim,
     /// The cookie to be set.
@@ -58,14 +61,32 @@ pub struct Admitted {
     pub stay: Stay,
     /// Whom the browser may sign in as.
     pub who: Who,
-    /// The domain that the edge has chosen.
-    pub domain: Domain,
+    /// Where the visitor is signed in upstream, and as whom.
+    pub target: Target,
     /// Whether the server's XEP-0198 is of use to the browser.
     pub resumable: Resumable,
-    /// The stream behind SASL.
-    pub stream: Box<Stream>,
     /// The visitor's name in logs.
     pub name: String,
+}
+
+impl Known {
+    /// Where the visitor's stream can go on over another connection; nowhere where that would be somebody else's.
+    #[must_use]
+    pub fn way_back(&self) -> Option<Target> {
+        match self.resumable {
+            Resumable::Yes => Some(self.target.clone()),
+            Resumable::No => None,
+        }
+    }
+}
+
+/// A visitor who is signed in upstream.
+#[derive(Debug)]
+pub struct Admitted {
+    /// What was known before.
+    pub known: Known,
+    /// The stream behind SASL.
+    pub stream: Box<Stream>,
 }
 
 /// Why a visitor is not let in.
@@ -84,7 +105,13 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub fn new(site: &Site, headers: &'a HeaderMap, host: Option<&str>, address: IpAddr) -> Self {
         let page = origin::page(headers, site.address(host.unwrap_or_default()));
-        Self { headers, address, page }
+        Self { headers, address, page, language: None }
+    }
+
+    /// The same, whose texts are in this language.
+    #[must_use]
+    pub fn speaking(self, language: Option<Language>) -> Self {
+        Self { language, ..self }
     }
 
     /// What the request shows of who this is; by `seen`, if the site or our own cookie names anybody.
@@ -100,7 +127,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Lets in who sent a request; tries again while `hold` lasts and the edge does not go down.
+/// Lets in who sent a request; tries again until `end`, while the edge does not go down.
 ///
 /// # Errors
 /// [`NotAdmitted`], which is no fault of the visitor's but for [`NotAdmitted::NotWelcome`].
@@ -109,71 +136,105 @@ pub async fn admit(
     site: &Arc<Site>,
     caller: &Caller<'_>,
     goal: &Goal,
-    hold: Duration,
+    end: Instant,
 ) -> Result<Admitted, NotAdmitted> {
+    let let_in = async {
+        let mut freshness = Freshness::NewSession;
+        loop {
+            let known = meet(edge, site, caller, (freshness, end)).await?;
+            if let Some(stream) = sign_in(edge, site, (&known, goal), end).await? {
+                return Ok(Admitted { known, stream });
+            }
+            freshness = Freshness::After(Instant::now());
+        }
+    };
+    while_up(edge, let_in).await
+}
+
+/// Recognises who sent a request, and keeps a place for the visitor; asks again until `end`, while the edge does not go down.
+///
+/// # Errors
+/// As [`admit`].
+pub async fn recognise(
+    edge: &Edge,
+    site: &Arc<Site>,
+    caller: &Caller<'_>,
+    end: Instant,
+) -> Result<Known, NotAdmitted> {
+    let recognised = async {
+        let mut freshness = Freshness::NewSession;
+        loop {
+            let known = meet(edge, site, caller, (freshness, end)).await?;
+            // What was remembered of the visitor may be older than the site's word that it is over.
+            if !known.stay.is_revoked() {
+                return Ok(known);
+            }
+            if Instant::now() >= end {
+                return Err(NotAdmitted::Unavailable);
+            }
+            freshness = Freshness::After(Instant::now());
+        }
+    };
+    while_up(edge, recognised).await
+}
+
+/// Not begun when the edge goes down, and dropped when it does, which ends a sign-in.
+async fn while_up<T>(
+    edge: &Edge,
+    under_way: impl Future<Output = Result<T, NotAdmitted>>,
+) -> Result<T, NotAdmitted> {
     tokio::select! {
         // Who is signed in just as the edge goes down would only be sent away again.
         biased;
         () = edge.shutdown.cancelled() => Err(NotAdmitted::Unavailable),
-        admitted = let_in(edge, site, caller, goal, hold) => admitted,
+        done = under_way => done,
     }
 }
 
-/// Not to be begun when the edge goes down; dropping it ends the sign-in.
-async fn let_in(
+/// Finds out who it is, ends what this browser's last visitor had, and takes a place.
+async fn meet(
     edge: &Edge,
     site: &Arc<Site>,
     caller: &Caller<'_>,
-    goal: &Goal,
-    hold: Duration,
-) -> Result<Admitted, NotAdmitted> {
-    let end = Instant::now() + hold;
-    let mut freshness = Freshness::NewSession;
-    loop {
-        let asked = edge.visitors.asked_since(freshness, Instant::now());
-        let seen = recognise(edge, site, caller, (freshness, end)).await?;
-        let claim = caller.claim(edge, site, seen.as_ref());
-        outlive(edge, site, caller, &claim).await;
-        let at_home =
-            seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller.address)?, seen)));
-        // Before anybody is signed in for it: those under way count, too.
-        let entrance = Entrance {
-            site: &site.id,
-            visitor: at_home.as_ref().map(|(_, seen)| &seen.visitor),
-            marks: &claim.marks,
-            address: caller.address,
-            asked,
-        };
-        let stay = edge.roll.enter(entrance).map_err(NotAdmitted::Full)?;
-        let Some(((target, who, resumable), seen)) = at_home else {
-            return Err(NotAdmitted::NotWelcome(stay));
-        };
-        let Some(stream) = sign_in(edge, site, (&target, goal), (&stay, end)).await? else {
-            freshness = Freshness::After(Instant::now());
-            continue;
-        };
-        let name =
-            target.expected.as_ref().map_or_else(|| seen.visitor.to_string(), ToString::to_string);
-        let (set_cookie, domain) = (seen.set_cookie, target.domain);
-        return Ok(Admitted { claim, set_cookie, stay, who, domain, resumable, stream, name });
-    }
+    (freshness, end): (Freshness, Instant),
+) -> Result<Known, NotAdmitted> {
+    let asked = edge.visitors.asked_since(freshness, Instant::now());
+    let seen = ask(edge, site, caller, (freshness, end)).await?;
+    let claim = caller.claim(edge, site, seen.as_ref());
+    outlive(edge, site, caller, &claim).await;
+    let at_home = seen.and_then(|seen| Some((place(edge, site, &seen.visitor, caller)?, seen)));
+    // Before anybody is signed in for it: those under way count, too.
+    let entrance = Entrance {
+        site: &site.id,
+        visitor: at_home.as_ref().map(|(_, seen)| &seen.visitor),
+        marks: &claim.marks,
+        address: caller.address,
+        asked,
+    };
+    let stay = edge.roll.enter(entrance).map_err(NotAdmitted::Full)?;
+    let Some(((target, who, resumable), seen)) = at_home else {
+        return Err(NotAdmitted::NotWelcome(stay));
+    };
+    let name =
+        target.expected.as_ref().map_or_else(|| seen.visitor.to_string(), ToString::to_string);
+    Ok(Known { claim, set_cookie: seen.set_cookie, stay, who, target, resumable, name })
 }
 
 /// Signs the visitor in upstream; nothing where he is revoked before it is done, and has to be asked about anew.
 async fn sign_in(
     edge: &Edge,
     site: &Site,
-    (target, goal): (&Target, &Goal),
-    (stay, end): (&Stay, Instant),
+    (Known { target, stay, .. }, goal): (&Known, &Goal),
+    end: Instant,
 ) -> Result<Option<Box<Stream>>, NotAdmitted> {
     let left = end.saturating_duration_since(Instant::now());
     let signed_in = tokio::select! {
         biased;
-        () = stay.revoked().cancelled() => None,
+        () = stay.revoked() => None,
         signed_in = edge.gate.sign_in(target, goal, left) => Some(signed_in),
     };
     match signed_in {
-        Some(Ok(stream)) => Ok(Some(Box::new(stream)).filter(|_| !stay.revoked().is_cancelled())),
+        Some(Ok(stream)) => Ok(Some(Box::new(stream)).filter(|_| !stay.is_revoked())),
         Some(Err(error)) => {
             // The gate has told the log, once for all of an outage.
             debug!(
@@ -208,7 +269,7 @@ async fn outlive(edge: &Edge, site: &Arc<Site>, caller: &Caller<'_>, claim: &Cla
 }
 
 /// Who sent the request, none where nobody is welcome without a session; while the site cannot say, it is asked again.
-async fn recognise(
+async fn ask(
     edge: &Edge,
     site: &Arc<Site>,
     Caller { headers, address, .. }: &Caller<'_>,
@@ -230,20 +291,20 @@ fn place(
     edge: &Edge,
     site: &Site,
     visitor: &Visitor,
-    address: IpAddr,
+    caller: &Caller<'_>,
 ) -> Option<(Target, Who, Resumable)> {
     match visitor {
         Visitor::Member(member) => {
             let home = site.registered.as_ref()?;
-            let (target, resumable) =
-                target(edge, home, &member.localpart, (Kind::Member, address));
-            let jid = Jid::bare(member.localpart.clone(), home.domain.clone());
-            Some((target, Who::Member(jid), resumable))
+            let (target, resumable) = target(edge, home, &member.localpart, (Kind::Member, caller));
+            let own = Jid::bare(member.localpart.clone(), home.domain.clone());
+            let guests = site.guests.as_ref().map(|guests| guests.domain.clone());
+            Some((target, Who::Member { own, guests }, resumable))
         }
         Visitor::Guest(guest) => {
             let home = site.guests.as_ref()?;
             let (target, resumable) =
-                target(edge, home, &guest.localpart()?, (Kind::Guest, address));
+                target(edge, home, &guest.localpart()?, (Kind::Guest, caller));
             Some((target, Who::Guest(home.domain.clone()), resumable))
         }
     }
@@ -253,18 +314,19 @@ fn target(
     edge: &Edge,
     home: &XmppDomain,
     localpart: &Localpart,
-    (kind, visitor): (Kind, IpAddr),
+    (kind, caller): (Kind, &Caller<'_>),
 ) -> (Target, Resumable) {
     let pass = Pass::new(home, localpart.clone(), &edge.tickets);
     let (expected, resumable) = match &pass {
-        Pass::Ticket { .. } => {
+        Pass::Ticket { .. } | Pass::Jwt { .. } => {
             (Some(Jid::bare(localpart.clone(), home.domain.clone())), Resumable::Yes)
         }
         // A new anonymous login is a new JID, so there is nothing to come back to.
         Pass::Anonymous => (None, Resumable::No),
     };
     let (upstream, domain) = (home.upstream.clone(), home.domain.clone());
-    (Target { upstream, domain, pass, expected, kind, visitor }, resumable)
+    let (visitor, language) = (caller.address, caller.language.clone());
+    (Target { upstream, domain, language, pass, expected, kind, visitor }, resumable)
 }
 
 /// Between two questions to a site that cannot say who a visitor is.

@@ -41,6 +41,7 @@ use crate::endpoint::backend::outgoing::remove_hop_by_hop;
 use crate::endpoint::backend::outgoing::repetition;
 use crate::endpoint::backend::pace::Paced;
 use crate::endpoint::backend::pace::Upload;
+use crate::endpoint::backend::upgrade::Switched;
 use crate::endpoint::backend::upgrade::Wanted;
 use crate::outbound;
 use crate::outbound::Client;
@@ -138,6 +139,7 @@ impl Backend {
         https: bool,
     ) -> Result<Response<Body>, Refusal> {
         let Some(backend) = &site.backend else { return Err(Refusal::NotFound) };
+        let wanted = Wanted::by(&mut request);
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
         let cookies = cookie_fields(request.headers());
         let doubt = |cookies| Doubt {
@@ -148,7 +150,6 @@ impl Backend {
         // From here on, so that a browser that does not stay for the answer changes nothing about it.
         let changing = changes.then(|| doubt(cookies.clone()));
         let path = request.uri().path().to_owned();
-        let wanted = Wanted::by(&mut request);
         let Some(mut request) = outgoing(request, backend, address, https) else {
             return Err(Refusal::BadRequest("the request names no page"));
         };
@@ -159,16 +160,11 @@ impl Backend {
             report(&self.troubles, (&site.name, &path), &error);
             error.refusal()
         })?;
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if switches {
-            let wanted = wanted.ok_or(Refusal::BadGateway)?;
-            let shutdown = self.shutdown.clone();
-            wanted.join(&mut response, &self.tasks, self.settings.idle, shutdown)?;
-        }
+        let switched = self.switched(wanted, &mut response)?;
         let (mut head, body) = response.into_parts();
         remove_hop_by_hop(&mut head.headers);
-        if switches {
-            Wanted::dress(&mut head.headers);
+        if let Some(switched) = switched {
+            switched.dress(&mut head);
         }
         // What the browser speaks with us is not what we speak with the server.
         head.version = Version::default();
@@ -180,6 +176,22 @@ impl Backend {
         };
         doubt.forget();
         Ok(Response::from_parts(head, Doubtful { body, _doubt: doubt }.boxed_unsync()))
+    }
+
+    /// Joins the browser and the server, where both want that.
+    fn switched(
+        &self,
+        wanted: Option<Wanted>,
+        response: &mut Response<body::Incoming>,
+    ) -> Result<Option<Switched>, Refusal> {
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let wanted = wanted.ok_or(Refusal::BadGateway)?;
+            let shutdown = self.shutdown.clone();
+            return wanted.join(response, &self.tasks, self.settings.idle, shutdown).map(Some);
+        }
+        wanted.map_or(Ok(()), |wanted| wanted.declined(status))?;
+        Ok(None)
     }
 
     /// Sends a request; once more where the connection was one that the server no longer wanted.

@@ -10,7 +10,6 @@ use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderMap;
 use hyper::header::HeaderValue;
@@ -20,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
+use crate::browser::incoming::Incoming;
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod backend;
 pub mod bosh;
+pub mod coding;
 pub mod host_meta;
 pub mod internal;
 pub mod prebind;
@@ -56,7 +57,7 @@ pub struct Edge {
     /// The way to the sites' own web servers.
     pub backend: Backend,
     /// The way to the XMPP servers.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     /// How tickets are made.
     pub tickets: ticket::Settings,
     /// Who is here.
@@ -117,6 +118,9 @@ pub enum Refusal {
     /// 426: this URL speaks WebSocket.
     #[error("this address speaks WebSocket")]
     UpgradeRequired,
+    /// 501: a tunnel for what is no WebSocket (RFC 9220 §3).
+    #[error("nothing but WebSocket goes through a tunnel here")]
+    NotImplemented,
     /// 502: the site's web server does not answer as one does.
     #[error("the site does not answer")]
     BadGateway,
@@ -143,6 +147,7 @@ impl Refusal {
             Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -164,6 +169,7 @@ impl Refusal {
             Self::Cookies => "cookies",
             Self::Late => "late",
             Self::UpgradeRequired => "upgrade_required",
+            Self::NotImplemented => "not_implemented",
             Self::BadGateway => "bad_gateway",
             Self::Unavailable => "unavailable",
             Self::GatewayTimeout => "gateway_timeout",
@@ -173,7 +179,13 @@ impl Refusal {
     /// The whole answer; it bears the refusal itself in its extensions, for whoever counts.
     #[must_use]
     pub fn response(self) -> Response<Body> {
-        let mut response = text(self.status(), &format!("{self}\n"));
+        self.answer().map(whole)
+    }
+
+    /// The same, with a body that is there at once.
+    #[must_use]
+    pub fn answer(self) -> Response<Bytes> {
+        let mut response = words(self.status(), format!("{self}\n"));
         response.extensions_mut().insert(self);
         let headers = response.headers_mut();
         match self {
@@ -192,6 +204,7 @@ impl Refusal {
             | Self::TooMany
             | Self::Cookies
             | Self::Late
+            | Self::NotImplemented
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }
@@ -240,7 +253,11 @@ fn own_domain(site: &Site) -> Result<Domain, Refusal> {
 /// An answer in plain text that nobody keeps.
 #[must_use]
 pub fn text(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response = Response::new(whole(text.to_owned()));
+    words(status, text.to_owned()).map(whole)
+}
+
+fn words(status: StatusCode, text: String) -> Response<Bytes> {
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     set(
         response.headers_mut(),

@@ -10,7 +10,6 @@ use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
@@ -19,11 +18,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
+use crate::browser::incoming::Incoming;
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::admission::Admitted;
 use crate::endpoint::admission::Caller;
+use crate::endpoint::admission::Known;
 use crate::endpoint::admission::admit;
 use crate::endpoint::host;
 use crate::endpoint::whole;
@@ -133,13 +134,15 @@ async fn prebind(
 ) -> Result<Response<Body>, Refusal> {
     edge.bosh.check_room()?;
     let goal = Goal::Bind { resource: fresh_resource()? };
-    let admitted = admit(edge, site, caller, &goal, hold).await?;
-    let Admitted { claim, set_cookie, stay, mut stream, .. } = admitted;
+    let admitted = admit(edge, site, caller, &goal, Instant::now() + hold).await?;
+    let Admitted { known, mut stream } = admitted;
+    let target = known.way_back();
+    let Known { claim, set_cookie, stay, .. } = known;
     let jid = stream.jid.take().ok_or(Refusal::Unavailable)?;
     let address = edge.addresses.logged(caller.address);
     let subject = Subject { site: site.name.clone(), visitor: jid.to_bare().to_string(), address };
-    let reserved = edge.bosh.reserve(claim, stay)?;
-    let (sid, rid) = edge.bosh.prebind(reserved, *stream, subject)?;
+    let reserved = edge.bosh.reserve(claim, stay, site.wait)?;
+    let (sid, rid) = edge.bosh.prebind(reserved, *stream, target, subject)?;
 
     let prebound = Prebound { jid: jid.to_string(), sid: sid.to_string(), rid: rid.get() };
     let text = serde_json::to_vec(&prebound).map_err(|_| Refusal::Unavailable)?;

@@ -5,13 +5,13 @@ use http_body_util::Limited;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
-use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::browser::incoming::Incoming;
 use crate::endpoint::Body;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;

@@ -28,6 +28,8 @@ pub enum Bound {
     /// Resets of HTTP/2 streams on one connection, and floods of other frames; streams beyond their number are refused
     /// below all that counts.
     Streams,
+    /// WebSockets at once on one HTTP/2 connection.
+    WebSockets,
     /// Sign-ins under way at one server; another waits for its turn.
     SignIns,
     /// Browsers that wait for a sign-in.
@@ -46,24 +48,40 @@ pub enum Bound {
     SessionsPerVisitor,
     /// How long a prebound session waits for its browser.
     Attach,
+    /// Requests of one session that come too often, or too many at once.
+    Polling,
     /// How long the browser's own login may take.
     Login,
     /// Bytes of one stanza of a browser.
     Stanza,
+    /// Bytes that a browser sent before their turn.
+    Ahead,
+    /// Bytes that a browser sent to the server before it had signed in.
+    Early,
+    /// Elements in one request.
+    Elements,
     /// Elements of a browser inside one another.
     Depth,
     /// Attributes of one tag of a browser, or prefixes that it declares.
     Attributes,
     /// Bytes of one stanza of a server.
     UpstreamStanza,
+    /// Bytes of one answer; the rest waits for the next.
+    Answer,
+    /// Bytes of old answers that are kept for repetition.
+    Answers,
     /// Bytes that wait for a browser that does not read.
     Queue,
+    /// What a browser has sent and a server has not acknowledged, in bytes or stanzas.
+    Unacknowledged,
+    /// What the edge keeps for a browser that may come back.
+    Kept,
     /// Questions to a site about its visitors.
     Questions,
 }
 
 impl Bound {
-    pub(super) const ALL: [Self; 28] = [
+    pub(super) const ALL: [Self; 37] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Handshakes,
@@ -76,6 +94,7 @@ impl Bound {
         Self::Cookies,
         Self::Body,
         Self::Streams,
+        Self::WebSockets,
         Self::SignIns,
         Self::SignInsWaiting,
         Self::GuestSignIns,
@@ -85,12 +104,20 @@ impl Bound {
         Self::Sessions,
         Self::SessionsPerVisitor,
         Self::Attach,
+        Self::Polling,
         Self::Login,
         Self::Stanza,
+        Self::Ahead,
+        Self::Early,
+        Self::Elements,
         Self::Depth,
         Self::Attributes,
         Self::UpstreamStanza,
+        Self::Answer,
+        Self::Answers,
         Self::Queue,
+        Self::Unacknowledged,
+        Self::Kept,
         Self::Questions,
     ];
 
@@ -110,6 +137,7 @@ impl Bound {
             Self::Cookies => "cookies",
             Self::Body => "body",
             Self::Streams => "streams",
+            Self::WebSockets => "websockets",
             Self::SignIns => "sign_ins",
             Self::SignInsWaiting => "sign_ins_waiting",
             Self::GuestSignIns => "guest_sign_ins",
@@ -119,12 +147,20 @@ impl Bound {
             Self::Sessions => "sessions",
             Self::SessionsPerVisitor => "sessions_per_visitor",
             Self::Attach => "attach",
+            Self::Polling => "polling",
             Self::Login => "login",
             Self::Stanza => "stanza",
+            Self::Ahead => "ahead",
+            Self::Early => "early",
+            Self::Elements => "elements",
             Self::Depth => "depth",
             Self::Attributes => "attributes",
             Self::UpstreamStanza => "upstream_stanza",
+            Self::Answer => "answer",
+            Self::Answers => "answers",
             Self::Queue => "queue",
+            Self::Unacknowledged => "unacknowledged",
+            Self::Kept => "kept",
             Self::Questions => "questions",
         }
     }

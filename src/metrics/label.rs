@@ -28,17 +28,22 @@ impl Kind {
 pub enum Transport {
     /// BOSH, prebound or not.
     Bosh,
-    /// WebSocket.
+    /// WebSocket, on a connection of its own.
     WebSocket,
+    /// The same on a connection of HTTP/2, beside whatever else goes over it.
+    WebSocketHttp2,
 }
 
 impl Transport {
-    pub(super) const ALL: [Self; 2] = [Self::Bosh, Self::WebSocket];
+    pub(super) const ALL: [Self; 3] = [Self::Bosh, Self::WebSocket, Self::WebSocketHttp2];
 
-    pub(super) fn label(self) -> &'static str {
+    /// The name of it, in figures and in the log.
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::Bosh => "bosh",
             Self::WebSocket => "websocket",
+            Self::WebSocketHttp2 => "websocket_http2",
         }
     }
 }
@@ -59,6 +64,32 @@ impl Direction {
         match self {
             Self::Up => "up",
             Self::Down => "down",
+        }
+    }
+}
+
+/// How the attempt to let a stream go on over another connection ended (XEP-0198).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// It goes on.
+    Done,
+    /// The server would not: it restarted, or waited no longer.
+    Refused,
+    /// There was no connection in time.
+    Late,
+    /// The session ended meanwhile.
+    Abandoned,
+}
+
+impl Resume {
+    pub(super) const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Late, Self::Abandoned];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Late => "late",
+            Self::Abandoned => "abandoned",
         }
     }
 }

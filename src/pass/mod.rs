@@ -1,10 +1,12 @@
 //! What an XMPP server is shown in place of a visitor's password; one file per way.
 
+pub mod jwt;
 pub mod ticket;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::pass::jwt::Signer;
 use crate::pass::ticket::Mint;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Localpart;
@@ -25,6 +27,15 @@ pub enum Pass {
         /// Where the visitor is at home.
         domain: Domain,
     },
+    /// A token for this user, made by this signer.
+    Jwt {
+        /// Signs with what the domain's server knows too.
+        signer: Arc<Signer>,
+        /// Who the visitor is.
+        localpart: Localpart,
+        /// Where the visitor is at home.
+        domain: Domain,
+    },
     /// The server makes a name up.
     Anonymous,
 }
@@ -40,6 +51,10 @@ impl Pass {
                 let mint = Arc::new(Mint::new(secret, settings.lifetime));
                 Self::Ticket { mint, localpart, domain: xmpp.domain.clone() }
             }
+            Proof::Jwt(secret) => {
+                let signer = Arc::new(Signer::new(secret, settings.lifetime));
+                Self::Jwt { signer, localpart, domain: xmpp.domain.clone() }
+            }
             Proof::Anonymous => Self::Anonymous,
         }
     }
@@ -54,6 +69,10 @@ impl Pass {
             Self::Ticket { mint, localpart, domain } => {
                 let ticket = mint.mint(localpart.as_str(), domain.as_str(), now, nonce);
                 Credentials::Plain { username: localpart.clone(), password: Secret::new(ticket) }
+            }
+            Self::Jwt { signer, localpart, domain } => {
+                let token = signer.sign(localpart.as_str(), domain.as_str(), now, nonce);
+                Credentials::Plain { username: localpart.clone(), password: Secret::new(token) }
             }
             Self::Anonymous => Credentials::Anonymous,
         }
@@ -106,6 +125,20 @@ mod tests {
         assert!(!shown([1; 16]).matches(shown([2; 16]).expose()));
         // The test can tell.
         assert!(shown([1; 16]).matches(shown([1; 16]).expose()));
+    }
+
+    #[test]
+    fn token_is_shown_as_the_password_of_plain() {
+        let pass = pass(Proof::Jwt(Secret::new("secret")));
+
+        let credentials = pass.credentials(SystemTime::UNIX_EPOCH, [1; 16]);
+
+        let Credentials::Plain { username, password } = credentials else {
+            panic!("{credentials:?}")
+        };
+        assert_eq!(username.as_str(), "bob");
+        assert_eq!(password.expose().split(|byte| *byte == b'.').count(), 3);
+        assert!(!format!("{pass:?}").contains("secret\""));
     }
 
     #[test]

@@ -7,29 +7,29 @@
 //! A login begins where nothing more will be learnt in the clear: what TLS takes before it is in [`starttls`], and ends with
 //! it.
 
+mod error;
 mod flight;
 pub mod starttls;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use thiserror::Error;
+
+pub use crate::protocol::login::error::Error;
 
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;
+use crate::protocol::language::Language;
 use crate::protocol::login::flight::write_auth;
 use crate::protocol::login::flight::write_bind;
 use crate::protocol::login::flight::write_header;
 use crate::protocol::login::flight::write_response;
 use crate::protocol::namespace;
-use crate::protocol::sasl;
 use crate::protocol::sasl::Channel;
 use crate::protocol::sasl::Credentials;
 use crate::protocol::sasl::Exchange;
 use crate::protocol::sasl::Next;
 use crate::protocol::sasl::scram::Salting;
-use crate::protocol::xml::check;
 use crate::protocol::xml::element::Element;
-use crate::protocol::xml::splitter;
 use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 
@@ -46,6 +46,8 @@ pub struct Login {
 pub struct Plan {
     /// The domain that the edge has chosen.
     pub domain: Domain,
+    /// What the browser's texts are in, if it has said so: stanzas that say nothing of it are in the stream's (RFC 6120 §8.1.5).
+    pub language: Option<Language>,
     /// How far it goes.
     pub goal: Goal,
     /// Whether it waits for the server's word at each step.
@@ -66,6 +68,11 @@ pub enum Goal {
         /// The resource that is asked for.
         resource: String,
     },
+    /// To a stream that goes on, whose last connection broke (XEP-0198 §5).
+    Resume {
+        /// The `<resume/>`.
+        resume: Vec<u8>,
+    },
 }
 
 /// Whether we speak before the server has.
@@ -84,65 +91,12 @@ pub struct SignedIn {
     pub features: Element,
     /// Whom the server has bound; with [`Goal::Bind`] only.
     pub jid: Option<Jid>,
+    /// `<resumed/>` or `<failed/>`; with [`Goal::Resume`] only.
+    pub resumption: Option<Element>,
     /// Stands behind the last piece of the login.
     pub splitter: Splitter,
     /// What has been read behind it.
     pub rest: Vec<u8>,
-}
-
-/// Why the server did not let us in.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The pass is refused: a clock, a secret, an account.
-    #[error("the server refuses the sign-in: {condition}")]
-    Refused {
-        /// The SASL condition (RFC 6120 §6.5).
-        condition: String,
-    },
-    /// The resource cannot be bound.
-    #[error("the server refuses to bind: {condition}")]
-    NotBound {
-        /// The stanza error (RFC 6120 §7.6.2).
-        condition: String,
-    },
-    /// The server ends the stream.
-    #[error("the server ends the stream: {condition}")]
-    StreamError {
-        /// The condition (RFC 6120 §4.9.3).
-        condition: String,
-    },
-    /// The server closes without a word.
-    #[error("the server closes the stream during the sign-in")]
-    Closed,
-    /// The server says something that has no place here.
-    #[error("the server sends <{name}/> where {expected} is due")]
-    Unexpected {
-        /// The name of the element.
-        name: String,
-        /// What should have come.
-        expected: &'static str,
-    },
-    /// There is no exchange with this server, or it is not what it claims to be.
-    #[error(transparent)]
-    Sasl(#[from] sasl::Error),
-    /// What the server says in SASL is no base64.
-    #[error("the server's SASL message is not base64")]
-    Encoding,
-    /// The server has no TLS, or somebody on the way hides it.
-    #[error("the server does not offer STARTTLS")]
-    NoTls,
-    /// The server cannot begin TLS just now (RFC 6120 §5.4.2.2).
-    #[error("the server refuses to begin TLS")]
-    TlsRefused,
-    /// Something follows `<proceed/>` that TLS does not protect (RFC 6120 §5.4.3.3).
-    #[error("something was sent in the clear where TLS was to begin")]
-    Injected,
-    /// The server's stream cannot be cut.
-    #[error(transparent)]
-    Stream(#[from] splitter::Error),
-    /// The server's XML is none.
-    #[error("the server's XML cannot be read")]
-    Xml(#[from] check::Error),
 }
 
 /// What a read made of the login.
@@ -178,6 +132,8 @@ enum State {
     NewFeatures,
     /// The answer to the bind is due.
     Bound(Element),
+    /// The answer to `<resume/>` is due.
+    Resumed(Element),
 }
 
 /// What one element made of the login.
@@ -186,7 +142,15 @@ enum Turn {
     /// The server's stream begins anew.
     Restart,
     Derive(Salting),
-    Done(Element, Option<Jid>),
+    /// The features, and the answer to what was asked for behind them.
+    Done(Element, Answer),
+}
+
+/// The answer to what was asked for behind the features.
+#[derive(Default)]
+struct Answer {
+    jid: Option<Jid>,
+    resumption: Option<Element>,
 }
 
 impl Login {
@@ -201,12 +165,12 @@ impl Login {
         };
         let state = match unasked {
             None => {
-                write_header(&plan.domain, out);
+                write_header(&plan.domain, plan.language.as_ref(), out);
                 State::Offer(credentials)
             }
             Some(mechanism) => {
                 let (exchange, message) = credentials.begin(mechanism, plan.channel)?;
-                write_header(&plan.domain, out);
+                write_header(&plan.domain, plan.language.as_ref(), out);
                 write_auth(mechanism, message.as_ref(), out);
                 State::OldFeatures(exchange)
             }
@@ -236,12 +200,27 @@ impl Login {
                     let rest = bytes.to_vec();
                     return Ok(Step::Derive(Box::new(Deriving { plan, salting, splitter, rest })));
                 }
-                Turn::Done(features, jid) => {
+                Turn::Done(features, Answer { jid, resumption }) => {
                     let rest = bytes.to_vec();
-                    let signed_in = SignedIn { features, jid, splitter, rest };
+                    let signed_in = SignedIn { features, jid, resumption, splitter, rest };
                     return Ok(Step::Done(Box::new(signed_in)));
                 }
             };
+        }
+    }
+}
+
+impl Login {
+    /// Why the server did not let us in, where it has closed the connection.
+    #[must_use]
+    pub fn closed(&self) -> Error {
+        match self.state {
+            State::Resumed(_) => Error::NotResumed,
+            State::Offer(_)
+            | State::OldFeatures(_)
+            | State::Outcome(_)
+            | State::NewFeatures
+            | State::Bound(_) => Error::Closed,
         }
     }
 }
@@ -278,15 +257,25 @@ impl Plan {
             State::Outcome(exchange) => self.outcome(exchange, &element, out),
             State::NewFeatures => {
                 expect(&element, "features", namespace::STREAM)?;
-                let Goal::Bind { resource } = &self.goal else {
-                    return Ok(Turn::Done(element, None));
-                };
                 if self.pace == Pace::StepByStep {
-                    write_bind(resource, out);
+                    self.write_goal(out);
                 }
-                Ok(Turn::On(State::Bound(element)))
+                Ok(match &self.goal {
+                    Goal::Features => Turn::Done(element, Answer::default()),
+                    Goal::Bind { .. } => Turn::On(State::Bound(element)),
+                    Goal::Resume { .. } => Turn::On(State::Resumed(element)),
+                })
             }
-            State::Bound(features) => Ok(Turn::Done(features, Some(bound(&element)?))),
+            State::Bound(features) => {
+                let jid = Some(bound(&element)?);
+                Ok(Turn::Done(features, Answer { jid, resumption: None }))
+            }
+            State::Resumed(features) => {
+                if !element.is("failed", namespace::STREAM_MANAGEMENT) {
+                    expect(&element, "resumed", namespace::STREAM_MANAGEMENT)?;
+                }
+                Ok(Turn::Done(features, Answer { jid: None, resumption: Some(element) }))
+            }
         }
     }
 
@@ -311,11 +300,20 @@ impl Plan {
         }
         expect(element, "success", namespace::SASL)?;
         exchange.succeed(decoded(element)?.as_deref())?;
-        write_header(&self.domain, out);
-        if let (Goal::Bind { resource }, Pace::Pipelined) = (&self.goal, self.pace) {
-            write_bind(resource, out);
+        write_header(&self.domain, self.language.as_ref(), out);
+        if self.pace == Pace::Pipelined {
+            self.write_goal(out);
         }
         Ok(Turn::Restart)
+    }
+
+    /// Writes what is asked for behind the features.
+    fn write_goal(&self, out: &mut Vec<u8>) {
+        match &self.goal {
+            Goal::Features => {}
+            Goal::Bind { resource } => write_bind(resource, out),
+            Goal::Resume { resume } => out.extend_from_slice(resume),
+        }
     }
 }
 

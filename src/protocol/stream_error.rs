@@ -23,6 +23,15 @@ pub enum StreamError {
     SystemShutdown,
     /// An element that has no place in an established stream.
     UnsupportedStanzaType,
+    /// The browser speaks an XMPP that is older than the one there is.
+    UnsupportedVersion,
+    /// The browser says that more stanzas have arrived than it was sent, or fewer than before (XEP-0198 §6).
+    CountTooHigh {
+        /// How many it says.
+        h: u32,
+        /// How many it was sent.
+        sent: u32,
+    },
 }
 
 impl StreamError {
@@ -37,14 +46,24 @@ impl StreamError {
             Self::ConnectionTimeout => "connection-timeout",
             Self::SystemShutdown => "system-shutdown",
             Self::UnsupportedStanzaType => "unsupported-stanza-type",
+            Self::UnsupportedVersion => "unsupported-version",
+            Self::CountTooHigh { .. } => "undefined-condition",
         }
     }
 
     /// The error as an element that stands alone, its prefix declared.
     #[must_use]
     pub fn to_xml(self) -> String {
+        let more = if let Self::CountTooHigh { h, sent } = self {
+            format!(
+                "<handled-count-too-high xmlns=\"{}\" h=\"{h}\" send-count=\"{sent}\"/>",
+                namespace::STREAM_MANAGEMENT
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "<stream:error xmlns:stream=\"{}\"><{} xmlns=\"{}\"/></stream:error>",
+            "<stream:error xmlns:stream=\"{}\"><{} xmlns=\"{}\"/>{more}</stream:error>",
             namespace::STREAM,
             self.condition(),
             namespace::STREAM_ERROR,

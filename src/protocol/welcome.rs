@@ -32,8 +32,13 @@ pub enum Named {
 /// Whom the edge takes the browser for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// A member, by the bare JID.
-    Member(Jid),
+    /// A member.
+    Member {
+        /// The bare JID.
+        own: Jid,
+        /// Where he would be a guest, if anywhere.
+        guests: Option<Domain>,
+    },
     /// A guest of this domain.
     Guest(Domain),
     /// Somebody who may not enter.
@@ -80,7 +85,7 @@ impl Welcome {
     #[must_use]
     pub fn features(&self) -> Vec<u8> {
         let mechanisms: &[&str] = match self.who {
-            Who::Member(_) | Who::Nobody => &["EXTERNAL"],
+            Who::Member { .. } | Who::Nobody => &["EXTERNAL"],
             Who::Guest(_) => &["EXTERNAL", "ANONYMOUS"],
         };
         let mut offer = Element::new("mechanisms", namespace::SASL);
@@ -121,14 +126,14 @@ impl Welcome {
         match (&self.who, mechanism) {
             (Who::Nobody, _) => Err(Failure::NotAuthorized),
             (Who::Guest(_), "ANONYMOUS") => Ok(()),
-            (Who::Member(_) | Who::Guest(_), "EXTERNAL") => {
+            (Who::Member { .. } | Who::Guest(_), "EXTERNAL") => {
                 let authzid = authzid(&auth.text())?;
                 self.allow(authzid.as_ref())?;
                 let is_named = authzid.is_some_and(|authzid| authzid.local().is_some());
                 self.named = if is_named { Named::Itself } else { Named::Not };
                 Ok(())
             }
-            (Who::Member(_) | Who::Guest(_), _) => Err(Failure::InvalidMechanism),
+            (Who::Member { .. } | Who::Guest(_), _) => Err(Failure::InvalidMechanism),
         }
     }
 
@@ -136,8 +141,12 @@ impl Welcome {
     fn allow(&self, authzid: Option<&Jid>) -> Result<(), Failure> {
         let Some(authzid) = authzid else { return Ok(()) };
         let allowed = match &self.who {
-            Who::Member(own) => {
-                authzid == own || (authzid.local().is_none() && authzid.domain() == own.domain())
+            Who::Member { own, guests } => {
+                // A guest's page that is still open after its visitor has signed in at the site.
+                let was_guest =
+                    guests.as_ref().is_some_and(|guests| authzid.domain() == guests.as_str());
+                let is_domain = authzid.local().is_none() && authzid.domain() == own.domain();
+                authzid == own || is_domain || was_guest
             }
             // The page may name any domain: it does not know yet that its visitor is a guest, nor by what name.
             Who::Guest(domain) => authzid.local().is_none() || authzid.domain() == domain.as_str(),
@@ -171,23 +180,37 @@ pub fn success() -> String {
 /// Whether the visitor can come back to an upstream stream by XEP-0198.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumable {
-    /// The server's `<sm/>` is shown to the browser.
+    /// It binds him to the same name again.
     Yes,
-    /// It is not.
+    /// A new login is a new name.
     No,
 }
 
-impl Resumable {
-    /// The same, for a browser that knew its name or not.
+/// Who manages a browser's stream (XEP-0198).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// The server, whose `<sm/>` is shown.
+    Server,
+    /// The edge in its place, with an `<sm/>` of its own.
+    Edge,
+    /// None is shown.
+    Nobody,
+}
+
+impl Manager {
+    /// Who manages the stream of a browser that knew its name or not, behind these features of the server: the server where the
+    /// visitor can come back to it, else the edge where it `keeps` streams.
     ///
     /// Converse 14 keeps the state of XEP-0198 by the JID of its page, but under the bound JID once it has `<enabled/>`.
     /// After a reload a page that names a domain alone finds the half it kept first, binds anew, and speaks XEP-0198
     /// without `<enable/>`, for which servers end the stream. Without `<sm/>` it signs in anew and all is well.
     #[must_use]
-    pub fn by(self, named: Named) -> Self {
-        match (self, named) {
-            (Self::Yes, Named::Itself) => Self::Yes,
-            (Self::Yes | Self::No, Named::Itself | Named::Not) => Self::No,
+    pub fn of(upstream: &Element, (resumable, named): (Resumable, Named), keeps: bool) -> Self {
+        let offers = upstream.child("sm", namespace::STREAM_MANAGEMENT).is_some();
+        match (named, resumable) {
+            (Named::Itself, Resumable::Yes) if offers => Self::Server,
+            (Named::Itself, _) if keeps => Self::Edge,
+            (Named::Itself | Named::Not, _) => Self::Nobody,
         }
     }
 }
@@ -196,13 +219,14 @@ impl Resumable {
 ///
 /// Never `<session/>` (a round trip for nothing), `<starttls/>` or `<mechanisms/>`.
 #[must_use]
-pub fn established_features(upstream: &Element, resumable: Resumable) -> Vec<u8> {
+pub fn established_features(upstream: &Element, manager: Manager) -> Vec<u8> {
+    let own = (manager == Manager::Edge).then(|| Element::new("sm", namespace::STREAM_MANAGEMENT));
     let allowed = upstream.children().filter(|feature| match feature.namespace() {
-        Some(namespace::STREAM_MANAGEMENT) => resumable == Resumable::Yes,
+        Some(namespace::STREAM_MANAGEMENT) => manager == Manager::Server,
         Some(namespace) => ALLOWED_FEATURES.contains(&namespace),
         None => false,
     });
-    write_features(allowed)
+    write_features(allowed.chain(&own))
 }
 
 fn write_features<'a>(features: impl IntoIterator<Item = &'a Element>) -> Vec<u8> {
@@ -240,141 +264,4 @@ const ALLOWED_FEATURES: &[&str] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FIVE: NonZeroU8 = NonZeroU8::new(5).unwrap();
-
-    fn member() -> Welcome {
-        Welcome::new(Who::Member(Jid::parse("bob@xmpp.test").unwrap()), FIVE)
-    }
-
-    fn guest() -> Welcome {
-        Welcome::new(Who::Guest(Domain::parse("guest.test").unwrap()), FIVE)
-    }
-
-    fn auth(mechanism: &str, authzid: &str) -> Element {
-        Element::new("auth", namespace::SASL)
-            .with_attribute("mechanism", mechanism)
-            .with_text(&BASE64_STANDARD.encode(authzid))
-    }
-
-    fn offered(welcome: &Welcome) -> Vec<String> {
-        let features = Element::parse(&welcome.features()).unwrap();
-        let mechanisms = features.child("mechanisms", namespace::SASL).unwrap();
-        mechanisms.children().map(|mechanism| mechanism.text().into_owned()).collect()
-    }
-
-    #[test]
-    fn a_member_is_offered_external_alone_and_a_guest_anonymous_beside_it() {
-        assert_eq!(offered(&member()), ["EXTERNAL"]);
-        assert_eq!(offered(&guest()), ["EXTERNAL", "ANONYMOUS"]);
-    }
-
-    #[test]
-    fn a_member_signs_in_under_his_own_name_his_domain_or_none() {
-        for authzid in ["", "bob@xmpp.test", "BOB@xmpp.test", "xmpp.test"] {
-            assert_eq!(member().receive(&auth("EXTERNAL", authzid)), Reply::Success, "{authzid}");
-        }
-        let equals = Element::new("auth", namespace::SASL)
-            .with_attribute("mechanism", "EXTERNAL")
-            .with_text("=");
-        assert_eq!(member().receive(&equals), Reply::Success);
-    }
-
-    #[test]
-    fn a_member_cannot_be_somebody_else() {
-        for authzid in [
-            "alice@xmpp.test",
-            "admin@xmpp.test",
-            "bob@other.test",
-            "bob@xmpp.test/one",
-            "other.test",
-            "@",
-        ] {
-            let reply = member().receive(&auth("EXTERNAL", authzid));
-            assert_eq!(reply, Reply::Failure(Failure::InvalidAuthzid), "{authzid}");
-        }
-    }
-
-    #[test]
-    fn a_guest_comes_in_whatever_the_page_says_but_not_as_a_member() {
-        assert_eq!(guest().receive(&auth("ANONYMOUS", "")), Reply::Success);
-        for authzid in ["", "guest.test", "xmpp.test", "somebody@guest.test"] {
-            assert_eq!(guest().receive(&auth("EXTERNAL", authzid)), Reply::Success, "{authzid}");
-        }
-        let reply = guest().receive(&auth("EXTERNAL", "bob@xmpp.test"));
-        assert_eq!(reply, Reply::Failure(Failure::InvalidAuthzid));
-    }
-
-    #[test]
-    fn stream_management_is_for_browsers_that_know_their_name() {
-        let shown = |authzid| {
-            let mut member = member();
-            assert_eq!(member.receive(&auth("EXTERNAL", authzid)), Reply::Success);
-            Resumable::Yes.by(member.named())
-        };
-
-        assert_eq!(shown("bob@xmpp.test"), Resumable::Yes);
-        assert_eq!(shown("xmpp.test"), Resumable::No);
-        assert_eq!(shown(""), Resumable::No);
-    }
-
-    #[test]
-    fn a_password_is_never_taken() {
-        assert_eq!(
-            member().receive(&auth("PLAIN", "\0bob\0undefined")),
-            Reply::Failure(Failure::InvalidMechanism)
-        );
-        assert_eq!(
-            member().receive(&auth("ANONYMOUS", "")),
-            Reply::Failure(Failure::InvalidMechanism)
-        );
-    }
-
-    #[test]
-    fn who_may_not_enter_is_told_so_in_sasl() {
-        let mut nobody = Welcome::new(Who::Nobody, FIVE);
-
-        assert_eq!(nobody.receive(&auth("EXTERNAL", "")), Reply::Failure(Failure::NotAuthorized));
-    }
-
-    #[test]
-    fn the_sixth_failure_ends_the_stream() {
-        let mut member = member();
-        for _ in 0..5 {
-            assert!(matches!(member.receive(&auth("PLAIN", "x")), Reply::Failure(_)));
-        }
-
-        assert_eq!(member.receive(&auth("PLAIN", "x")), Reply::End(StreamError::PolicyViolation));
-    }
-
-    #[test]
-    fn a_stanza_before_the_login_ends_the_stream() {
-        let presence = Element::new("presence", namespace::CLIENT);
-
-        assert_eq!(member().receive(&presence), Reply::End(StreamError::NotAuthorized));
-    }
-
-    #[test]
-    fn features_behind_the_login_come_from_an_allow_list() {
-        let upstream = Element::parse(
-            b"<stream:features xmlns:stream='http://etherx.jabber.org/streams'>\
-            <bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>\
-            <session xmlns='urn:ietf:params:xml:ns:xmpp-session'/><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\
-            <sm xmlns='urn:xmpp:sm:2'/><sm xmlns='urn:xmpp:sm:3'><optional/></sm>\
-            <compression xmlns='http://jabber.org/features/compress'/></stream:features>",
-        )
-        .unwrap();
-        let names = |resumable| {
-            let features = Element::parse(&established_features(&upstream, resumable)).unwrap();
-            features
-                .children()
-                .map(|child| child.namespace().unwrap().to_owned())
-                .collect::<Vec<_>>()
-        };
-
-        assert_eq!(names(Resumable::Yes), [namespace::BIND, namespace::STREAM_MANAGEMENT]);
-        assert_eq!(names(Resumable::No), [namespace::BIND]);
-    }
-}
+mod tests;

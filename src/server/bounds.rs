@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -54,6 +56,9 @@ pub struct Settings {
     pub stall: Duration,
     /// Requests under way at once on one HTTP/2 connection.
     pub streams: u32,
+    /// WebSockets at once on one HTTP/2 connection; more get a 429. One of `streams` is for pages in any case.
+    /// With 0 none goes over HTTP/2, and browsers open a connection of HTTP/1.1 for each.
+    pub websockets: u32,
     /// Requests that one HTTP/2 connection may take back before they are begun; more end it.
     pub resets: usize,
     /// How long an HTTP/2 connection may have no request under way.
@@ -65,6 +70,14 @@ pub struct Settings {
     /// How long the answer to that ping may take.
     #[serde(with = "humantime_serde")]
     pub pong: Duration,
+}
+
+impl Settings {
+    /// WebSockets at once on one HTTP/2 connection, so that there is room for a page beside them.
+    #[must_use]
+    pub fn tunnels(&self) -> u32 {
+        self.websockets.min(self.streams.saturating_sub(1))
+    }
 }
 
 impl Default for Settings {
@@ -80,6 +93,7 @@ impl Default for Settings {
             header_bytes: ByteSize::kib(32),
             stall: Duration::from_secs(30),
             streams: 100,
+            websockets: 50,
             resets: 20,
             idle: Duration::from_secs(30),
             ping: Duration::from_secs(20),
@@ -99,6 +113,8 @@ pub struct Bounds {
     by_address: Arc<Shares<IpAddr>>,
     handshakes: Semaphore,
     handshakes_by_address: Arc<Shares<IpAddr>>,
+    /// How many connections have a number.
+    numbered: AtomicU64,
 }
 
 /// A bound on what one address may have is reached.
@@ -131,6 +147,7 @@ impl Bounds {
             by_address: Arc::new(Shares::new(settings.connections_per_address.get())),
             handshakes: Semaphore::new(permits(settings.handshakes)),
             handshakes_by_address: Arc::new(Shares::new(settings.handshakes_per_address.get())),
+            numbered: AtomicU64::new(0),
             settings,
         }
     }
@@ -168,6 +185,11 @@ impl Bounds {
         &self.metrics
     }
 
+    /// A number for a connection that no other one bears.
+    pub fn number(&self) -> u64 {
+        self.numbered.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// A place for one more connection, as soon as there is one; none when there never will be.
     ///
     /// Cancel safe.
@@ -183,6 +205,16 @@ impl Bounds {
         }
         // The semaphore is never closed.
         self.room.clone().acquire_owned().await.ok()
+    }
+
+    /// A place for one more connection, if there is one now.
+    #[must_use]
+    pub fn room_now(&self) -> Option<OwnedSemaphorePermit> {
+        let room = self.room.clone().try_acquire_owned().ok();
+        if room.is_none() {
+            self.metrics.reached(Bound::Connections);
+        }
+        room
     }
 
     /// A place among those of `address`, where it is bounded at all.

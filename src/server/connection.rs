@@ -7,15 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use hyper::Request;
-use hyper::Response;
-use hyper::StatusCode;
-use hyper::body::Incoming;
-use hyper::header::HeaderMap;
+use hyper::body;
 use hyper::server::conn::http1;
-use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
@@ -29,18 +24,19 @@ use crate::browser::Browser;
 use crate::browser::Line;
 use crate::browser::Patience;
 use crate::browser::Place;
-use crate::endpoint::Body;
-use crate::endpoint::text;
+use crate::browser::incoming::Incoming;
 use crate::metrics::bound::Bound;
 use crate::outbound;
+use crate::protocol::bosh::event;
 use crate::server::accept::Socket;
 use crate::server::bounds;
 use crate::server::bounds::Bounds;
 use crate::server::bounds::Settings;
 use crate::server::forwarded::Neighbour;
+use crate::server::http2::Http2;
+use crate::server::lane::End;
+use crate::server::lane::Lane;
 use crate::server::proxied;
-use crate::server::streams::Answer;
-use crate::server::streams::Streams;
 use crate::server::way::Way;
 use crate::tls::accept::Handshake;
 use crate::tls::accept::Progress;
@@ -75,6 +71,10 @@ struct Arrived {
     browser: Browser,
     place: Place,
     protocol: Protocol,
+    /// The browser's own, not a proxy's, behind which there may be several.
+    own: Option<event::Connection>,
+    /// Whether it has asked for anything.
+    has_asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,15 @@ enum Protocol {
     Http1,
     Https1,
     Https2,
+}
+
+impl Protocol {
+    fn numbered(self, number: u64) -> event::Connection {
+        match self {
+            Self::Http1 | Self::Https1 => event::Connection::single(number),
+            Self::Https2 => event::Connection::shared(number),
+        }
+    }
 }
 
 impl Connection {
@@ -101,7 +110,7 @@ impl Connection {
         let handshake = self.bounds.settings().handshake;
         // In a box, because it is larger than what follows and soon gone.
         let arriving = Box::pin(self.arrive(accepted, permit));
-        let arrived = match timeout(handshake, arriving).await {
+        let mut arrived = match timeout(handshake, arriving).await {
             Ok(Ok(arrived)) => arrived,
             Ok(Err(error)) => {
                 let error = outbound::chain(&error);
@@ -112,9 +121,13 @@ impl Connection {
                 return debug!("a TLS handshake took too long");
             }
         };
+        // What comes behind the lane is in a box, because it is far larger, and a BOSH request is held in the lane.
         match arrived.protocol {
-            Protocol::Http1 | Protocol::Https1 => arrived.http1().await,
-            // In a box, because it is twice as large, and a BOSH request over HTTP/1.1 is held here.
+            Protocol::Http1 | Protocol::Https1 => {
+                if arrived.lane().await == End::Leaves {
+                    Box::pin(arrived.http1()).await;
+                }
+            }
             Protocol::Https2 => Box::pin(arrived.http2()).await,
         }
     }
@@ -153,7 +166,8 @@ impl Connection {
         };
         let patience = Patience::new(bounds.settings().stall, bounds.metrics().clone());
         let browser = Browser::new(line, Arc::new(patience));
-        Ok(Arrived { way, bounds, neighbour, browser, place, protocol })
+        let own = bounded.map(|_| protocol.numbered(bounds.number()));
+        Ok(Arrived { way, bounds, neighbour, browser, place, protocol, own, has_asked: false })
     }
 }
 
@@ -189,17 +203,30 @@ fn bounded_address(way: &Way, neighbour: Neighbour) -> Option<IpAddr> {
 }
 
 impl Arrived {
+    /// Serves BOSH as long as nothing else is asked.
+    async fn lane(&mut self) -> End {
+        let Way::Sites(router) = &self.way else { return End::Leaves };
+        let from = (self.neighbour, self.protocol == Protocol::Https1);
+        let mut lane = Lane::new(&mut self.browser, from, (router, &self.bounds), self.own);
+        let end = lane.serve().await;
+        self.has_asked = lane.has_asked();
+        end
+    }
+
     async fn http1(self) {
-        let Self { way, bounds, neighbour, browser, place, protocol } = self;
+        let Self { way, bounds, neighbour, browser, place, protocol, own, has_asked } = self;
         let (settings, metrics) = (bounds.settings(), bounds.metrics());
         let shutdown = way.shutdown().clone();
-        let asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicBool::new(has_asked));
         let (asks, https) = (asked.clone(), protocol == Protocol::Https1);
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<body::Incoming>| {
             asks.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(place.clone());
-            let way = way.clone();
-            async move { Ok::<_, Infallible>(way.answer(request, neighbour, https).await) }
+            if let Some(own) = own {
+                request.extensions_mut().insert(own);
+            }
+            let answering = way.answer(request.map(Incoming::Http1), neighbour, https);
+            async { Ok::<_, Infallible>(answering.await) }
         });
         let header_bytes = bytes(settings);
         let mut builder = http1::Builder::new();
@@ -230,87 +257,10 @@ impl Arrived {
     }
 
     async fn http2(self) {
-        let Self { way, bounds, neighbour, browser, place: _place, .. } = self;
-        let (settings, metrics) = (bounds.settings(), bounds.metrics());
-        let streams = Streams::new(settings.stall, metrics.clone());
-        let shutdown = way.shutdown().clone();
-        let door = bounds.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (way, fits) = (way.clone(), fits(request.headers(), door.settings()));
-            if !fits {
-                door.metrics().reached(Bound::Header);
-            }
-            async move {
-                let answer = if fits {
-                    way.answer(request, neighbour, true).await
-                } else {
-                    header_too_large()
-                };
-                Ok::<_, Infallible>(answer.map(Answer::new))
-            }
-        });
-        let builder = http2_within(settings, streams.clone());
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(browser), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = streams.idle(settings.header, settings.idle) => {
-                if !streams.have_begun() {
-                    metrics.reached(Bound::HeaderTime);
-                    return debug!("a browser said nothing");
-                }
-                None
-            }
-            () = shutdown.cancelled() => None,
-        };
-        let ended = if let Some(ended) = ended {
-            ended
-        } else {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                // It was told to leave and does not.
-                () = streams.idle(LEAVING, LEAVING) => return,
-            }
-        };
-        let Err(error) = ended else { return };
-        let error = outbound::chain(&error);
-        if error.contains(EXCESSIVE_LOAD) {
-            metrics.reached(Bound::Streams);
-        }
-        debug!(error, "a connection ended early");
+        let Self { way, bounds, neighbour, browser, place: _place, own, .. } = self;
+        let bounded = bounded_address(&way, neighbour);
+        Http2::new(browser, way, bounds, (neighbour, bounded, own)).serve().await;
     }
-}
-
-/// HTTP/2 with its own bounds; those on floods of SETTINGS, PING and CONTINUATION are the library's.
-fn http2_within(settings: &Settings, streams: Streams) -> http2::Builder<Streams> {
-    let mut builder = http2::Builder::new(streams);
-    // What is more than twice the bound is not even decoded.
-    let header_bytes = u32::try_from(bytes(settings)).unwrap_or(u32::MAX).saturating_mul(2);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(settings.streams)
-        .max_pending_accept_reset_streams(settings.resets)
-        .max_local_error_reset_streams(settings.resets)
-        .max_header_list_size(header_bytes)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(settings.ping)
-        .keep_alive_timeout(settings.pong);
-    builder
-}
-
-/// Whether a header is within its bounds; counted as HTTP/2 does (RFC 9113 §6.5.2).
-fn fits(headers: &HeaderMap, settings: &Settings) -> bool {
-    let of_one = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
-        name.as_str().len() + value.len() + OVERHEAD
-    };
-    headers.len() <= settings.header_fields.get()
-        && headers.iter().map(of_one).sum::<usize>() <= bytes(settings)
-}
-
-fn header_too_large() -> Response<Body> {
-    text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the header of the request is too large\n")
 }
 
 fn bytes(settings: &Settings) -> usize {
@@ -319,18 +269,6 @@ fn bytes(settings: &Settings) -> usize {
 
 /// What is read ahead of one HTTP/1.1 connection at least, in bytes.
 const HTTP1_BUFFER: usize = 64 * 1024;
-/// What each field counts for beside its name and value.
-const OVERHEAD: usize = 32;
-/// What may be under way of one upload over HTTP/2, in bytes.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same of all uploads of one connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What is kept of one answer over HTTP/2 before more of it is asked for, in bytes.
-const SEND_BUFFER: usize = 64 * 1024;
-/// How long a browser may stay that was told to leave and asks nothing.
-const LEAVING: Duration = Duration::from_secs(5);
-/// How the library says `ENHANCE_YOUR_CALM` (RFC 9113 §7), on resets and on every flood that it knows.
-const EXCESSIVE_LOAD: &str = "excessive load";
 
 #[cfg(test)]
 mod tests {
@@ -338,6 +276,18 @@ mod tests {
 
     fn size_of_future<A, B, F>(_: impl Fn(Connection, A, B) -> F) -> usize {
         size_of::<F>()
+    }
+
+    #[test]
+    fn connection_over_http_2_takes_less_than_2304_bytes_beside_its_requests() {
+        fn size_of_future<F>(_: impl Fn(Arrived) -> F) -> usize {
+            size_of::<F>()
+        }
+
+        // In a box of its own, beside the task.
+        let bytes = size_of_future(Arrived::http2);
+
+        assert!(bytes < 2304, "{bytes} bytes");
     }
 
     #[test]

@@ -148,6 +148,10 @@ fn is_https(proto: &str) -> bool {
 /// Some proxies add the port, and then brackets to IPv6.
 fn address_of(text: &str) -> Option<IpAddr> {
     let text = text.trim();
+    // A zone (RFC 4007 §11) has a meaning only on the machine that names it.
+    if text.contains('%') {
+        return None;
+    }
     let address = text
         .parse()
         .ok()
@@ -238,6 +242,14 @@ mod tests {
         );
         assert_eq!(seen(from("127.0.0.1"), &[""], "x").0, "127.0.0.1");
     }
+
+    #[test]
+    fn address_with_a_zone_is_nobody_s_with_a_port_or_without() {
+        for zoned in ["fe80::7%1", "[fe80::7%1]", "[fe80::7%1]:4711", "[fe80::7%eth0]:4711"] {
+            assert_eq!(seen(from("127.0.0.1"), &[zoned], "x").0, "127.0.0.1", "{zoned}");
+        }
+    }
+
     #[test]
     fn forwarded_is_read_from_the_right_where_it_is_what_proxies_write() {
         for (fields, address, https) in [

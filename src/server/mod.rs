@@ -3,11 +3,13 @@
 pub mod accept;
 pub mod bounds;
 mod connection;
+mod date;
 pub mod forwarded;
+mod http2;
+pub mod lane;
 pub mod listen;
 mod proxied;
 pub mod router;
-mod streams;
 pub mod threads;
 mod upload;
 pub mod way;

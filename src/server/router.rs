@@ -10,17 +10,19 @@ use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Body as _;
-use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderMap;
 use hyper::header::HeaderValue;
 use tracing::debug;
 
+use crate::browser::incoming::Incoming;
 use crate::endpoint::Body;
 use crate::endpoint::Departed;
 use crate::endpoint::Edge;
 use crate::endpoint::Refusal;
 use crate::endpoint::bosh;
+use crate::endpoint::bosh::Outcome;
+use crate::endpoint::coding::Coding;
 use crate::endpoint::host;
 use crate::endpoint::host_meta;
 use crate::endpoint::prebind;
@@ -30,10 +32,12 @@ use crate::live::Live;
 use crate::metrics::bound::Bound;
 use crate::origin;
 use crate::origin::Allowed;
+use crate::protocol::http2::connection::Protocol;
 use crate::server::forwarded::Neighbour;
 use crate::server::forwarded::Source;
 use crate::server::forwarded::Trust;
 use crate::server::upload::Upload;
+use crate::session::bosh::Reply;
 use crate::site::Site;
 use crate::visitor::Visitors;
 
@@ -43,6 +47,55 @@ pub struct Router {
     edge: Arc<Edge>,
     trust: Live<Trust>,
     stall: Duration,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Answered(Response<Body>),
+    /// A session has it, which may take a minute.
+    Held(Held),
+}
+
+/// A request that a session has, and nothing of what came with it but how its answer is dressed.
+///
+/// Dropping this tells the session that the browser no longer waits.
+#[derive(Debug)]
+pub(super) struct Held {
+    router: Arc<Router>,
+    reply: Reply,
+    allowed: Allowed,
+    coding: Coding,
+}
+
+/// Whether a request to BOSH is let in.
+#[derive(Debug)]
+pub(super) enum Entrance {
+    Open(Entered),
+    /// It is not, or it asks for nothing but leave; this is the answer.
+    Shut(Response<Bytes>),
+}
+
+/// A request to BOSH that may speak for its page.
+#[derive(Debug)]
+pub(super) struct Entered {
+    /// The site it is for.
+    pub(super) site: Arc<Site>,
+    /// Where its browser is.
+    pub(super) address: IpAddr,
+    /// How its answer is dressed.
+    pub(super) allowed: Allowed,
+}
+
+impl Held {
+    /// Waits for what the session says.
+    pub(super) async fn answer(self) -> Response<Body> {
+        let Self { router, reply, allowed, coding } = self;
+        let response = bosh::said(&router.edge, reply.await).unwrap_or_else(Refusal::answer);
+        router.note((&Method::POST, bosh::PATH), &response);
+        let response = coding.encode(router.edge.bosh.settings(), response);
+        dressed(response, &allowed).map(whole)
+    }
 }
 
 impl Router {
@@ -66,43 +119,85 @@ impl Router {
         &self.edge
     }
 
-    /// Answers a request that `neighbour` has brought, over TLS or not.
-    pub async fn route(
-        &self,
+    /// Takes in a request that `neighbour` has brought, over TLS or not: up to its answer, or until a session has it.
+    pub(super) async fn take_in(
+        self: &Arc<Self>,
         mut request: Request<Incoming>,
         neighbour: Neighbour,
         https: bool,
-    ) -> Response<Body> {
+    ) -> Taken {
         join_cookies(request.headers_mut());
         let source = self.trust.now().source(neighbour, https, request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answered = match self.site(&mut request) {
+        let taken = match self.site(&mut request) {
             Ok(site) => self.endpoint(&site, request, source).await,
             Err(refusal) => Err(refusal),
         };
-        let response = answered.unwrap_or_else(Refusal::response);
+        let response = match taken {
+            Ok(Taken::Held(held)) => return Taken::Held(held),
+            Ok(Taken::Answered(response)) => response,
+            Err(refusal) => refusal.response(),
+        };
+        self.note((&method, &path), &response);
+        Taken::Answered(if method == Method::HEAD { without_body(response) } else { response })
+    }
+
+    /// Lets a request to BOSH in, of whose body nothing has been read.
+    pub(super) fn enter(
+        &self,
+        request: &mut Request<()>,
+        neighbour: Neighbour,
+        https: bool,
+    ) -> Entrance {
+        join_cookies(request.headers_mut());
+        let Source { address, .. } = self.trust.now().source(neighbour, https, request.headers());
+        let entered = self.site(request).and_then(|site| {
+            let (allowed, is_within) = self.allowed(&site, request.headers(), address)?;
+            Ok((Entered { site, address, allowed }, is_within))
+        });
+        let (entered, is_within) = match entered {
+            Ok(entered) => entered,
+            Err(refusal) => return Entrance::Shut(refusal.answer()),
+        };
+        if request.method() == Method::OPTIONS {
+            return Entrance::Shut(preflight(&entered.allowed));
+        }
+        match self.within(is_within) {
+            Ok(()) => Entrance::Open(entered),
+            Err(refusal) => Entrance::Shut(dressed(refusal.answer(), &entered.allowed)),
+        }
+    }
+
+    /// Counts a response that is a refusal.
+    pub(super) fn note<B>(&self, (method, path): (&Method, &str), response: &Response<B>) {
         if let Some(refusal) = response.extensions().get::<Refusal>() {
             debug!(%method, path, %refusal, "request refused");
             self.edge.metrics.refused(refusal.reason());
         }
-        if method == Method::HEAD { without_body(response) } else { response }
     }
 
     async fn endpoint(
-        &self,
+        self: &Arc<Self>,
         site: &Arc<Site>,
         request: Request<Incoming>,
         Source { address, https }: Source,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Taken, Refusal> {
+        let protocol = request.extensions().get::<Protocol>();
+        if protocol.is_some_and(|Protocol(name)| !name.as_bytes().eq_ignore_ascii_case(WEBSOCKET)) {
+            return Err(Refusal::NotImplemented);
+        }
         match one_slash_less(request.uri().path()) {
             websocket::PATH | bosh::PATH | prebind::PATH => {
                 self.for_a_page(site, request, address).await
             }
-            host_meta::XML | host_meta::JSON => Ok(host_meta::answer(site, &request)),
+            host_meta::XML | host_meta::JSON => {
+                Ok(Taken::Answered(host_meta::answer(site, &request)))
+            }
             _ => {
                 let metrics = self.edge.metrics.clone();
                 let request = request.map(|body| Upload::new(body, self.stall, metrics));
-                self.edge.backend.answer(site, request, address, https).await
+                let answered = Box::pin(self.edge.backend.answer(site, request, address, https));
+                answered.await.map(Taken::Answered)
             }
         }
     }
@@ -110,12 +205,51 @@ impl Router {
     /// Leads to the endpoints that act for a visitor: never for a page that may not speak for him, and every answer to a
     /// page that may is dressed, whatever it says.
     async fn for_a_page(
-        &self,
+        self: &Arc<Self>,
         site: &Arc<Site>,
         request: Request<Incoming>,
         address: IpAddr,
-    ) -> Result<Response<Body>, Refusal> {
-        let (edge, headers) = (&self.edge, request.headers());
+    ) -> Result<Taken, Refusal> {
+        let edge = &self.edge;
+        let (allowed, is_within) = self.allowed(site, request.headers(), address)?;
+        if request.method() == Method::OPTIONS {
+            return Ok(Taken::Answered(preflight(&allowed).map(whole)));
+        }
+        // In boxes, because they differ much in size.
+        let answered = match (self.within(is_within), one_slash_less(request.uri().path())) {
+            (Err(refusal), _) => Err(refusal),
+            (Ok(()), websocket::PATH) => {
+                Box::pin(websocket::upgrade(edge, site, request, address)).await
+            }
+            (Ok(()), bosh::PATH) => {
+                let coding = Coding::allowed(edge.bosh.settings(), request.headers());
+                match Box::pin(bosh::take_in(edge, site, request, address)).await {
+                    Ok(Outcome::Held(reply, _)) => {
+                        let (router, allowed) = (self.clone(), allowed.alone());
+                        return Ok(Taken::Held(Held { router, reply, allowed, coding }));
+                    }
+                    Ok(Outcome::Answered(response)) => {
+                        Ok(coding.encode(edge.bosh.settings(), response).map(whole))
+                    }
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            (Ok(()), prebind::PATH) => {
+                Box::pin(prebind::answer(edge, site, request, address)).await
+            }
+            (Ok(()), _) => Err(Refusal::NotFound),
+        };
+        Ok(Taken::Answered(dressed(answered.unwrap_or_else(Refusal::response), &allowed)))
+    }
+
+    /// Whether a request may speak for its page; and whether its cookies are within their bounds.
+    fn allowed(
+        &self,
+        site: &Site,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<(Allowed, bool), Refusal> {
+        let edge = &self.edge;
         let is_within = edge.visitors.cookies_are_within_bounds(headers);
         // What is not looked through may hold any cookie.
         let uses_cookie = !is_within || Visitors::uses_cookie(site, headers);
@@ -124,27 +258,20 @@ impl Router {
             debug!(site = site.name, %address, %refused, "request refused");
             Refusal::ForeignOrigin
         })?;
-        if request.method() == Method::OPTIONS {
-            return Ok(preflight(&allowed));
+        Ok((allowed, is_within))
+    }
+
+    /// Refuses a request with more cookies than one may have.
+    fn within(&self, is_within: bool) -> Result<(), Refusal> {
+        if is_within {
+            return Ok(());
         }
-        let answered = if is_within {
-            match one_slash_less(request.uri().path()) {
-                websocket::PATH => websocket::upgrade(edge, site, request, address).await,
-                bosh::PATH => bosh::answer(edge, site, request, address).await,
-                prebind::PATH => prebind::answer(edge, site, request, address).await,
-                _ => Err(Refusal::NotFound),
-            }
-        } else {
-            edge.metrics.reached(Bound::Cookies);
-            Err(Refusal::Cookies)
-        };
-        let mut response = answered.unwrap_or_else(Refusal::response);
-        allowed.dress(response.headers_mut());
-        Ok(response)
+        self.edge.metrics.reached(Bound::Cookies);
+        Err(Refusal::Cookies)
     }
 
     /// The site that the request is for, by `:authority` or `Host` (RFC 9110 §7.2).
-    fn site(&self, request: &mut Request<Incoming>) -> Result<Arc<Site>, Refusal> {
+    fn site<B>(&self, request: &mut Request<B>) -> Result<Arc<Site>, Refusal> {
         let host = host(request).ok_or(Refusal::NoSite)?;
         let sites = self.edge.sites.now();
         // XMPP clients look for host-meta under the domain of an address.
@@ -166,9 +293,15 @@ impl Router {
     }
 }
 
+/// Dresses an answer for the page that asked.
+pub(super) fn dressed<B>(mut response: Response<B>, allowed: &Allowed) -> Response<B> {
+    allowed.dress(response.headers_mut());
+    response
+}
+
 /// The answer to a browser that asks whether a page may ask.
-fn preflight(allowed: &Allowed) -> Response<Body> {
-    let mut response = Response::new(whole(Bytes::new()));
+fn preflight(allowed: &Allowed) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     allowed.dress_preflight(response.headers_mut());
     response
@@ -203,3 +336,6 @@ fn join_cookies(headers: &mut HeaderMap) {
         }
     }
 }
+
+/// What goes through a tunnel (RFC 8441 §5).
+const WEBSOCKET: &[u8] = b"websocket";

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use hyper::Request;
 use hyper::Response;
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::browser::incoming::Incoming;
 use crate::endpoint::Body;
 use crate::endpoint::internal::Internal;
 use crate::metrics::Present;
 use crate::server::forwarded::Neighbour;
 use crate::server::forwarded::Trust;
 use crate::server::router::Router;
+use crate::server::router::Taken;
 
 /// What answers the requests of a listener.
 #[derive(Clone, Debug)]
@@ -60,17 +61,50 @@ impl Way {
     }
 
     /// Answers a request that `neighbour` has brought, over TLS or not.
-    pub(super) async fn answer(
+    ///
+    /// While a session has it, which may be a minute, nothing of what came is kept.
+    pub(super) fn answer(
         &self,
         request: Request<Incoming>,
         neighbour: Neighbour,
         https: bool,
-    ) -> Response<Body> {
-        match self {
-            Self::Sites(router) => router.route(request, neighbour, https).await,
-            Self::Internal(internal, ..) => {
-                internal.answer(request, neighbour == Neighbour::UnixSocket).await
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        // In a box of its own, which is gone before the session is waited for.
+        let taking = Box::pin(self.clone().take_in(request, neighbour, https));
+        async {
+            match taking.await {
+                Taken::Answered(response) => response,
+                Taken::Held(held) => held.answer().await,
             }
         }
+    }
+
+    async fn take_in(self, request: Request<Incoming>, neighbour: Neighbour, https: bool) -> Taken {
+        match self {
+            Self::Sites(router) => router.take_in(request, neighbour, https).await,
+            Self::Internal(internal, ..) => {
+                let is_local = neighbour == Neighbour::UnixSocket;
+                Taken::Answered(internal.answer(request, is_local).await)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn request_that_is_held_is_a_future_of_less_than_512_bytes() {
+        let none: &'static Option<Way> = const { &None };
+        let answer = |request| none.as_ref().unwrap().answer(request, Neighbour::UnixSocket, true);
+
+        let bytes = size_of_future(answer);
+
+        assert!(bytes < 512, "{bytes} bytes");
     }
 }

@@ -1,13 +1,17 @@
 //! The BOSH sessions: how they begin, and how a request finds its own.
 
+pub mod managed;
 mod task;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 use crate::metrics::label::Transport;
 use crate::protocol::bosh::body::Body;
+use crate::protocol::bosh::condition::Condition;
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::Opening;
 use crate::protocol::bosh::event::RequestId;
@@ -25,12 +30,16 @@ use crate::protocol::bosh::settings::Settings;
 use crate::protocol::bosh::window::Rid;
 use crate::protocol::jid::Domain;
 use crate::protocol::welcome;
-use crate::protocol::welcome::Resumable;
+use crate::protocol::welcome::Manager;
 use crate::protocol::welcome::Welcome;
 use crate::protocol::welcome::Who;
 use crate::session::Subject;
+use crate::session::bosh::managed::Managed;
+use crate::session::bosh::managed::Management;
 use crate::session::bosh::task::Login;
 use crate::session::bosh::task::Task;
+use crate::session::mailbox;
+use crate::session::mailbox::Posts;
 use crate::session::owner::Claim;
 use crate::session::owner::Owner;
 use crate::session::registry::Error;
@@ -41,22 +50,49 @@ use crate::session::registry::Sid;
 use crate::session::roll::Stay;
 use crate::share::Rates;
 use crate::share::budget::Budget;
-use crate::upstream;
+use crate::upstream::login::Stream;
+use crate::upstream::login::Target;
 
 /// A request, and where its answer goes.
 #[derive(Debug)]
 pub struct Post {
-    body: Body,
-    reply: oneshot::Sender<Bytes>,
+    /// In a box, because a mailbox has room for four from its first one on.
+    body: Box<Body>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Answer {
+    /// A body, and its type if that is not the usual one.
+    Body(Bytes, Option<Arc<str>>),
+    /// The status of HTTP that is for this condition.
+    Refused(Condition),
+}
+
+/// The answer to a request that its session has; none where the session has ended.
+///
+/// Dropping it tells the session that the browser no longer waits.
+#[derive(Debug)]
+#[must_use = "dropped, it tells the session that nobody waits"]
+pub struct Reply(oneshot::Receiver<Answer>);
+
+impl Future for Reply {
+    type Output = Option<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(Result::ok)
+    }
 }
 
 /// Where requests of a session go.
-pub type Mailbox = mpsc::Sender<Post>;
+pub type Mailbox = mailbox::Mailbox<Post>;
 
 /// All BOSH sessions.
 #[derive(Debug)]
 pub struct Sessions {
-    settings: Settings,
+    settings: Arc<Settings>,
+    management: Arc<Management>,
     registry: Arc<Registry<Post>>,
     unknown_sids: Rates,
     bodies: Budget,
@@ -69,8 +105,9 @@ pub struct Sessions {
 #[derive(Debug)]
 pub struct Reserved {
     place: Place<Post>,
-    posts: mpsc::Receiver<Post>,
+    posts: Posts<Post>,
     stay: Stay,
+    wait: Option<Duration>,
 }
 
 /// What a browser that begins a session itself is let into.
@@ -81,7 +118,9 @@ pub struct Hall {
     /// The domain that the edge has chosen.
     pub domain: Domain,
     /// The stream behind SASL; none for somebody who may not enter and is to be told so.
-    pub stream: Option<upstream::login::Stream>,
+    pub stream: Option<Stream>,
+    /// Where the stream can go on over another connection; none for somebody who would be somebody else then.
+    pub target: Option<Target>,
 }
 
 impl Sessions {
@@ -90,7 +129,7 @@ impl Sessions {
     /// Their tasks are spawned on `tasks` and end, at the latest, on `shutdown`.
     #[must_use]
     pub fn new(
-        settings: Settings,
+        (settings, management): (Settings, Management),
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
@@ -98,7 +137,17 @@ impl Sessions {
         let registry = Arc::new(Registry::new(settings.sessions));
         let unknown_sids = Rates::new(settings.unknown_sids);
         let bodies = Budget::new(settings.bodies.as_u64());
-        Self { settings, registry, unknown_sids, bodies, metrics, tasks, shutdown }
+        let management = Arc::new(management);
+        Self {
+            settings: Arc::new(settings),
+            management,
+            registry,
+            unknown_sids,
+            bodies,
+            metrics,
+            tasks,
+            shutdown,
+        }
     }
 
     /// Their settings.
@@ -121,31 +170,40 @@ impl Sessions {
         self.registry.check_room().inspect_err(|error| self.count(*error))
     }
 
-    /// Takes a place for a session that `claim` begins.
+    /// Takes a place for a session that `claim` begins, at a site where no request may be held for longer than `wait`.
     ///
     /// # Errors
     /// When there is no room.
-    pub fn reserve(&self, claim: Claim, stay: Stay) -> Result<Reserved, Error> {
+    pub fn reserve(
+        &self,
+        claim: Claim,
+        stay: Stay,
+        wait: Option<Duration>,
+    ) -> Result<Reserved, Error> {
         let owner = Owner::new(claim, Instant::now().into_std());
-        let entered = self.registry.enter(owner, stay.revoked().clone());
+        let entered = self.registry.enter(owner, stay.bell().clone());
         let (place, posts) = entered.inspect_err(|error| self.count(*error))?;
-        Ok(Reserved { place, posts, stay })
+        Ok(Reserved { place, posts, stay, wait })
     }
 
-    /// Starts a session on a bound stream; what the browser's first request must bear is handed back.
+    /// Starts a session on a bound stream, which can go on at `target` over another connection; what the browser's first
+    /// request must bear is handed back.
     ///
     /// # Errors
     /// [`Error::Random`]
     pub fn prebind(
         &self,
         reserved: Reserved,
-        stream: upstream::login::Stream,
+        stream: Stream,
+        target: Option<Target>,
         subject: Subject,
     ) -> Result<(Sid, Rid), Error> {
         let sid = reserved.place.sid().clone();
         let rid = first_rid()?;
-        let machine = Machine::prebound(self.settings.clone(), rid, Instant::now().into_std());
-        self.spawn(Task::new(machine, reserved, Some(stream), None), subject);
+        let machine =
+            Machine::prebound(self.settings_of(&reserved), rid, Instant::now().into_std());
+        let managed = self.managed(Some(&stream), target);
+        self.spawn(Task::new(machine, reserved, Some(stream), None).managed(managed), subject);
         Ok((sid, rid))
     }
 
@@ -158,8 +216,8 @@ impl Sessions {
         hall: Hall,
         body: Body,
         subject: Subject,
-    ) -> Option<Bytes> {
-        let Hall { who, domain, stream } = hall;
+    ) -> Option<Answer> {
+        let Hall { who, domain, stream, target } = hall;
         let welcome = Welcome::new(who, reserved.stay.failed_sign_ins());
         let mechanisms = welcome.features();
         let opening = Opening {
@@ -167,15 +225,21 @@ impl Sessions {
             domain: domain.as_str(),
             features: &mechanisms,
         };
+        let content = body.wishes.as_ref().and_then(|wishes| wishes.content.clone());
         let now = Instant::now().into_std();
-        let machine = Machine::begin(self.settings.clone(), &opening, RequestId(0), body, now);
+        let machine =
+            Machine::begin(self.settings_of(&reserved), &opening, RequestId(0), body, now);
         // Without the `<sm/>` of the server: a BOSH session is kept by itself.
         let features = stream
             .as_ref()
-            .map(|stream| welcome::established_features(&stream.features, Resumable::No));
+            .map(|stream| welcome::established_features(&stream.features, Manager::Nobody));
         let login = Login { welcome, features: features.unwrap_or_default() };
         let (reply, answer) = oneshot::channel();
-        let task = Task::new(machine, reserved, stream, Some(login)).answering(RequestId(0), reply);
+        let managed = self.managed(stream.as_ref(), target);
+        let task = Task::new(machine, reserved, stream, Some(login))
+            .answering(RequestId(0), reply)
+            .managed(managed)
+            .with_content(content);
         self.spawn(task, subject);
         answer.await.ok()
     }
@@ -208,14 +272,33 @@ impl Sessions {
         may
     }
 
-    /// Hands a request to its session, and waits for the answer; cancel safe: the session learns that nobody waits.
+    /// Hands a request to its session; none where it has ended.
     ///
-    /// None where it has ended.
-    pub async fn post(&self, mailbox: Mailbox, body: Body) -> Option<Bytes> {
+    /// Cancel safe: a request that was not handed over is not answered.
+    pub async fn post(&self, mailbox: Mailbox, body: Body) -> Option<Reply> {
         let (reply, answer) = oneshot::channel();
-        mailbox.send(Post { body, reply }).await.ok()?;
-        drop(mailbox);
-        answer.await.ok()
+        let body = Box::new(body);
+        mailbox.post(Post { body, reply }).await.then_some(Reply(answer))
+    }
+
+    /// The same without waiting; none also where so much waits for the session that this would have to.
+    #[must_use]
+    pub fn post_now(&self, mailbox: &Mailbox, body: Body) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        mailbox.post_now(Post { body: Box::new(body), reply }).ok()?;
+        Some(Reply(answer))
+    }
+
+    fn settings_of(&self, reserved: &Reserved) -> Arc<Settings> {
+        match reserved.wait.filter(|wait| *wait < self.settings.wait) {
+            Some(wait) => Arc::new(Settings { wait, ..Settings::clone(&self.settings) }),
+            None => self.settings.clone(),
+        }
+    }
+
+    /// What manages a stream, where upstream does.
+    fn managed(&self, stream: Option<&Stream>, target: Option<Target>) -> Option<Box<Managed>> {
+        Managed::offered(stream?, target?, &self.management)
     }
 
     fn count(&self, error: Error) {
@@ -227,6 +310,8 @@ impl Sessions {
 
     fn spawn(&self, task: Task, subject: Subject) {
         let (shutdown, metrics) = (self.shutdown.clone(), self.metrics.clone());
+        // In a box: a future has what it is given twice.
+        let task = Box::new(task);
         // Ends when the machine says so: on the browser's word, its silence, upstream's end, a revocation or the shutdown.
         self.tasks.spawn(async move {
             let _watch = metrics.watch();
@@ -244,13 +329,18 @@ impl Sessions {
 fn bound(end: &End) -> Option<Bound> {
     match end {
         End::NeverAttached => Some(Bound::Attach),
+        End::TooManyRequests | End::PolledTooOften => Some(Bound::Polling),
         End::LoginLate => Some(Bound::Login),
         End::FailedSignIns => Some(Bound::FailedSignIns),
+        End::TooFarAhead => Some(Bound::Ahead),
+        End::TooEarly => Some(Bound::Early),
+        End::TooManyElements => Some(Bound::Elements),
         End::QueueFull => Some(Bound::Queue),
         End::UpstreamStanza => Some(Bound::UpstreamStanza),
         End::Terminated
         | End::Inactive
         | End::BadRequest
+        | End::WrongKey
         | End::OutsideWindow { .. }
         | End::UpstreamLost
         | End::StreamError(_)

@@ -24,6 +24,9 @@ pub enum End {
     /// The browser no longer answers pings.
     #[error("the browser fell silent")]
     BrowserSilent,
+    /// The browser came back to its stream over another socket, and no longer answered on this one.
+    #[error("the browser came back over another connection")]
+    Replaced,
     /// The browser broke RFC 6455.
     #[error("the browser broke RFC 6455: {0}")]
     BadFrame(frame::Error),
@@ -48,6 +51,9 @@ pub enum End {
     /// The site signed the visitor out, or somebody else came with the visitor's cookie.
     #[error("the visitor may no longer use it")]
     Revoked,
+    /// The site no longer knows the visitor by the cookie that the browser came with; it may come back with another.
+    #[error("the site no longer knows the visitor by the cookie he came with")]
+    Denied,
     /// The edge is going down.
     #[error("the edge is going down")]
     ShutDown,
@@ -71,13 +77,21 @@ impl End {
             | Self::BrowserLeft
             | Self::BrowserGone
             | Self::BrowserSilent
+            | Self::Replaced
             | Self::UpstreamClosed
             | Self::UpstreamError(..)
             | Self::UpstreamLost
             | Self::Unavailable
             | Self::Revoked
+            | Self::Denied
             | Self::ShutDown => None,
         }
+    }
+
+    /// Whether the browser is gone and has not said that it will not come back.
+    #[must_use]
+    pub fn is_without_a_word(&self) -> bool {
+        matches!(self, Self::BrowserGone | Self::BrowserLeft | Self::BrowserSilent | Self::Replaced)
     }
 }
 

@@ -1,11 +1,15 @@
 //! Tasks that own an upstream stream, the visitor it belongs to, and the browser attached to it.
 
+mod aside;
 pub mod bosh;
 pub mod end;
+pub mod mailbox;
 pub mod owner;
 pub mod registry;
 pub mod relay;
 pub mod roll;
+pub mod stream_management;
+pub mod waiting;
 pub mod websocket;
 
 use std::fmt;

@@ -13,12 +13,14 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use thiserror::Error;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
+use crate::session::mailbox::Mailbox;
+use crate::session::mailbox::Posts;
+use crate::session::mailbox::mailbox;
 use crate::session::owner::Claim;
 use crate::session::owner::Owner;
 use crate::session::owner::Verdict;
+use crate::session::roll::bell::Bell;
 
 /// The name of a session: 144 random bits, for in a session without a cookie it is all that a browser shows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,19 +73,19 @@ pub struct Registry<M> {
 #[derive(Debug)]
 struct Entry<M> {
     owner: Owner,
-    mailbox: mpsc::Sender<M>,
-    revoked: CancellationToken,
+    mailbox: Mailbox<M>,
+    bell: Arc<Bell>,
 }
 
 /// What is found under a sid.
 #[derive(Debug)]
 pub enum Found<M> {
     /// The mailbox of a session that the request may use.
-    Mailbox(mpsc::Sender<M>),
+    Mailbox(Mailbox<M>),
     /// None that it may use.
     Nothing,
-    /// One whose owner is somebody else now, as far as the request tells; cancelled, this ends it.
-    Outlived(CancellationToken),
+    /// One whose owner is somebody else now, as far as the request tells; revoked by this, it ends.
+    Outlived(Arc<Bell>),
 }
 
 /// A session's place in the registry; it is free again when this is dropped, however the session ended.
@@ -108,7 +110,7 @@ impl<M> Registry<M> {
         self.room_in(&self.lock())
     }
 
-    /// Takes a place for a session of `owner` that ends when `revoked` is cancelled; what is posted to it arrives at the
+    /// Takes a place for a session of `owner` that `bell` calls; what is posted to it arrives at the
     /// receiver.
     ///
     /// # Errors
@@ -116,13 +118,13 @@ impl<M> Registry<M> {
     pub fn enter(
         self: &Arc<Self>,
         owner: Owner,
-        revoked: CancellationToken,
-    ) -> Result<(Place<M>, mpsc::Receiver<M>), Error> {
+        bell: Arc<Bell>,
+    ) -> Result<(Place<M>, Posts<M>), Error> {
         let sid = Sid::random()?;
-        let (mailbox, posts) = mpsc::channel(MAILBOX);
+        let (mailbox, posts) = mailbox();
         let mut by_sid = self.lock();
         self.room_in(&by_sid)?;
-        by_sid.insert(sid.clone(), Entry { owner, mailbox, revoked });
+        by_sid.insert(sid.clone(), Entry { owner, mailbox, bell });
         drop(by_sid);
         Ok((Place { sid, registry: Arc::clone(self) }, posts))
     }
@@ -141,13 +143,13 @@ impl<M> Registry<M> {
         match entry.owner.admit(claim, now) {
             Verdict::Admitted => Found::Mailbox(entry.mailbox.clone()),
             Verdict::Refused => Found::Nothing,
-            Verdict::Outlived => Found::Outlived(entry.revoked.clone()),
+            Verdict::Outlived => Found::Outlived(entry.bell.clone()),
         }
     }
 
     /// The mailbox of a session for who shows its owner's cookies, while the site cannot say whose they are.
     #[must_use]
-    pub fn find_unsaid(&self, sid: &str, claim: &Claim) -> Option<mpsc::Sender<M>> {
+    pub fn find_unsaid(&self, sid: &str, claim: &Claim) -> Option<Mailbox<M>> {
         let by_sid = self.lock();
         let entry = by_sid.get(sid)?;
         entry.owner.admits_unsaid(claim).then(|| entry.mailbox.clone())
@@ -189,9 +191,6 @@ impl<M> Drop for Place<M> {
     }
 }
 
-/// Requests that wait to be taken in; a browser has two under way.
-const MAILBOX: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +206,7 @@ mod tests {
 
     fn enter(registry: &Arc<Registry<()>>) -> Result<Place<()>, Error> {
         let owner = Owner::new(claim("bob"), Instant::now());
-        registry.enter(owner, CancellationToken::new()).map(|(place, _)| place)
+        registry.enter(owner, Arc::default()).map(|(place, _)| place)
     }
 
     #[test]
@@ -227,15 +226,15 @@ mod tests {
     #[test]
     fn whose_cookie_names_another_has_the_end_of_the_session_in_hand() {
         let registry = Arc::new(Registry::<()>::new(2));
-        let revoked = CancellationToken::new();
+        let bell = Arc::<Bell>::default();
         let owner = Owner::new(claim("bob"), Instant::now());
-        let (place, _posts) = registry.enter(owner, revoked.clone()).unwrap();
+        let (place, _posts) = registry.enter(owner, bell.clone()).unwrap();
 
         let found = registry.find(place.sid().as_str(), &claim("alice"), Instant::now());
 
         let Found::Outlived(token) = found else { panic!("{found:?}") };
-        token.cancel();
-        assert!(revoked.is_cancelled());
+        token.revoke();
+        assert!(bell.is_revoked());
     }
 
     #[test]

@@ -1,24 +1,27 @@
 //! The relay of an established WebSocket session: one future that holds both ends and, while nothing happens, no buffer.
 
+pub(super) mod farewell;
+pub mod managed;
+pub(super) mod pipe;
+
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
+use std::time::Duration;
 
 use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWrite;
-use tokio::io::AsyncWriteExt;
+use tokio::io::AsyncWrite as _;
 use tokio::io::ReadBuf;
 
 use crate::browser::Browser;
 use crate::metrics::Carried;
+use crate::metrics::label::Transport;
+use crate::protocol::namespace;
 use crate::protocol::stream_error::Meaning;
-use crate::protocol::stream_error::StreamError;
 use crate::protocol::stream_error::meaning;
 use crate::protocol::websocket::frame;
 use crate::protocol::websocket::frame::Frame;
@@ -33,6 +36,12 @@ use crate::protocol::xml::splitter::Piece;
 use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
 use crate::session::end::End;
+use crate::session::relay::managed::Due;
+use crate::session::relay::managed::Ends;
+use crate::session::relay::managed::Managed;
+use crate::session::relay::pipe::poll_drain;
+use crate::session::relay::pipe::poll_send;
+use crate::session::waiting::Waiting;
 use crate::upstream::stream::Socket;
 
 /// Both ends of a session whose browser has seen the features behind its login.
@@ -48,20 +57,42 @@ pub struct Relay {
     to_upstream: Vec<u8>,
     /// What the browser's last ping held; only the last is answered (RFC 6455 §5.5.3), so that pings cannot pile up.
     pong: Option<Box<[u8]>>,
+    /// What else the edge has to say to it by itself; each of it once, however often it was asked.
+    due: Due,
     heard: Heard,
+    managed: Managed,
+    /// By what the server knows the stream, where nobody has asked since it said so.
+    named: Option<Box<str>>,
     /// Since somebody last asked.
     carried: Traffic,
-    /// What was read of both ends before the relay began; gone with the first poll.
+    /// What happened before the relay began; gone with the first poll.
     ahead: Option<Box<Ahead>>,
 }
 
-/// What was read before the relay began.
-#[derive(Debug)]
+/// What happened before the relay began.
+#[derive(Debug, Default)]
 pub struct Ahead {
-    /// Of the browser, behind its login.
+    /// Read of the browser, behind its login.
     pub browser: Vec<u8>,
-    /// Of upstream, behind ours.
+    /// Read of upstream, behind ours.
     pub upstream: Vec<u8>,
+    /// Said by the browser, and checked for upstream.
+    pub said: Vec<u8>,
+    /// Whether both count already.
+    pub managed: Managed,
+    /// Framed for the browser.
+    pub framed: Vec<u8>,
+}
+
+/// Where a browser that goes without a word finds its stream again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comeback {
+    /// At the server, which it asks through another stream.
+    ToServer,
+    /// Here, for so long.
+    Here(Duration),
+    /// Nowhere.
+    No,
 }
 
 /// What was carried in each direction.
@@ -83,13 +114,13 @@ pub enum Heard {
 }
 
 impl Relay {
-    /// Joins the two ends; what was read of them `ahead` goes first.
+    /// Joins the two ends; what they said `ahead` goes first.
     #[must_use]
     pub fn new(
         browser: (Browser, Reader),
         upstream: (Socket, Splitter),
         limits: Limits,
-        ahead: Ahead,
+        mut ahead: Ahead,
     ) -> Self {
         Self {
             browser: browser.0,
@@ -100,15 +131,62 @@ impl Relay {
             to_browser: Vec::new(),
             to_upstream: Vec::new(),
             pong: None,
+            due: Due::default(),
             heard: Heard::Yes,
+            managed: std::mem::take(&mut ahead.managed),
+            named: None,
             carried: Traffic::default(),
             ahead: Some(Box::new(ahead)),
         }
     }
 
+    /// How its browser is attached.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.browser.transport()
+    }
+
     /// Says whether the browser was heard since the last call.
     pub fn take_heard(&mut self) -> Heard {
         std::mem::replace(&mut self.heard, Heard::No)
+    }
+
+    /// The server's name for the stream, for the next socket of the browser; given once, when the server has said it.
+    pub fn take_name(&mut self) -> Option<Box<str>> {
+        self.named.take()
+    }
+
+    /// How many of the browser's stanzas the server was given since both count, modulo 2^32.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.managed.taken()
+    }
+
+    /// Whether the browser can come back over another socket with nothing lost, and where it finds its stream.
+    #[must_use]
+    pub fn comeback(&self) -> Comeback {
+        match &self.managed {
+            Managed::Yes { .. } => Comeback::ToServer,
+            Managed::Here(here) if here.is_resumable() => Comeback::Here(here.keep.time),
+            Managed::Here(_) | Managed::Offered(_) | Managed::Asked { .. } | Managed::No => {
+                Comeback::No
+            }
+        }
+    }
+
+    /// Whether the browser has not acknowledged more than the edge keeps.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        matches!(&self.managed, Managed::Here(here) if !here.server.is_whole())
+    }
+
+    /// Takes its stream from a browser that is gone, and what there is still to be said to it; none where the edge does not
+    /// keep it.
+    #[must_use]
+    pub fn part(self) -> Option<(Waiting, Browser, Vec<u8>)> {
+        let Self { browser, upstream, splitter, to_browser, to_upstream, managed, .. } = self;
+        let Managed::Here(here) = managed else { return None };
+        Some((Waiting::new((upstream, splitter), to_upstream, here), browser, to_browser))
     }
 
     /// Says what was carried since the last call.
@@ -137,60 +215,23 @@ impl Relay {
         let (mut up, mut down) = (true, true);
         while up || down {
             up = up && self.poll_up(cx)?.is_ready();
-            // What came up may have been a ping.
-            down = (down || self.pong.is_some()) && self.poll_down(cx)?.is_ready();
+            // What came up may have been a ping, or answered here.
+            let is_due = self.pong.is_some() || self.due.is_any() || !self.to_browser.is_empty();
+            down = (down || is_due) && self.poll_down(cx)?.is_ready();
         }
         Poll::Pending
     }
 
     fn take_ahead(&mut self, mut ahead: Ahead) -> Result<(), End> {
-        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let (mut up, mut down) = (ahead.said, Vec::new());
+        // What was said in the hall goes before what is answered here.
+        self.to_browser.append(&mut ahead.framed);
+        self.carried.up.add(usize::from(!up.is_empty()), up.len());
         let taken = self.take_frames(&mut ahead.browser, &mut up);
         let taken = taken.and_then(|()| self.take_pieces(&ahead.upstream, &mut down));
         self.to_upstream.append(&mut up);
         self.to_browser.append(&mut down);
         taken
-    }
-
-    /// Tells both ends how the session ended, as far as they take it.
-    ///
-    /// Not cancel safe, and not bounded in time: a caller gives it a deadline and drops the relay.
-    pub async fn finish(&mut self, end: &End) {
-        match end {
-            // The browser has been told the error already.
-            End::BrowserClosed | End::UpstreamError(_, Meaning::OfBrowser) => {
-                framing::write_close(&mut self.to_browser);
-            }
-            End::BadStream(error) => framing::write_stream_error(*error, &mut self.to_browser),
-            End::Revoked => {
-                framing::write_stream_error(StreamError::PolicyViolation, &mut self.to_browser);
-            }
-            End::BadFrame(error) => framing::write_frame_error(*error, &mut self.to_browser),
-            End::BrowserGone => {}
-            End::BrowserLeft | End::BrowserSilent => {
-                frame::write_close(frame::NORMAL, &mut self.to_browser);
-            }
-            // On `<close/>` alone, between the features and the bind, Converse.js signs its visitor out for good.
-            End::UpstreamClosed
-            | End::UpstreamError(_, Meaning::Outage)
-            | End::UpstreamLost
-            | End::BadUpstream(_)
-            | End::Unavailable
-            | End::ShutDown => {
-                framing::write_stream_error(StreamError::SystemShutdown, &mut self.to_browser);
-            }
-        }
-        // Without its end tag the stream can still be resumed (XEP-0198 §5), by a browser that comes back.
-        if matches!(end, End::BrowserClosed | End::BadStream(_) | End::Revoked) {
-            self.to_upstream.extend_from_slice(b"</stream:stream>");
-        }
-        let Self { browser, upstream, to_browser, to_upstream, .. } = self;
-        let told = async {
-            if !matches!(end, End::BrowserGone) {
-                farewell(browser, to_browser).await;
-            }
-        };
-        tokio::join!(told, farewell(upstream, to_upstream));
     }
 
     /// From the browser to upstream, once.
@@ -226,6 +267,11 @@ impl Relay {
             ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx))
                 .map_err(|_| End::BrowserGone)?;
         }
+        if self.due.is_any() {
+            self.managed.answer(std::mem::take(&mut self.due), &mut self.to_browser);
+            ready!(poll_drain(&mut self.browser, &mut self.to_browser, cx))
+                .map_err(|_| End::BrowserGone)?;
+        }
         ready!(Pin::new(&mut self.browser).poll_flush(cx)).map_err(|_| End::BrowserGone)?;
         let mut incoming = Scratch::sized(&FROM_UPSTREAM, READ);
         let mut buf = ReadBuf::new(incoming.get());
@@ -246,18 +292,32 @@ impl Relay {
         while let Some(frame) = self.reader.next(&mut bytes).map_err(End::BadFrame)? {
             match frame {
                 Frame::Text(text) => {
-                    match framing::established(text, &self.limits).map_err(End::BadStream)? {
+                    let message = framing::established(text, &self.limits);
+                    match message.map_err(End::BadStream)? {
                         Message::Stanza(before, rest) => {
                             out.extend_from_slice(before);
                             out.extend_from_slice(rest);
                             self.carried.up.add(1, before.len() + rest.len());
+                            self.managed.take();
                         }
+                        Message::Managing(managing, element) => {
+                            let Self { to_browser: browser, named, due, .. } = self;
+                            let ends = Ends { browser, upstream: out, named, due };
+                            let heard = self.managed.hear((managing, element), ends);
+                            heard.map_err(End::BadStream)?;
+                        }
+                        Message::Beside(element) => out.extend_from_slice(element),
                         Message::Close => return Err(End::BrowserClosed),
                     }
                 }
                 Frame::Ping(payload) => self.pong = Some(payload.into()),
                 Frame::Pong => {}
                 Frame::Close(_) => return Err(End::BrowserLeft),
+            }
+            // Compressed, one read can be a thousand times as much: it is taken as upstream takes it.
+            if out.len() >= READ && !bytes.is_empty() {
+                self.browser.read_again(bytes.to_vec());
+                break;
             }
         }
         Ok(())
@@ -270,15 +330,38 @@ impl Relay {
                     return Err(take_error(&cut, out));
                 }
                 Piece::Stanza(cut) => {
+                    if let Some(element) = managing(&cut) {
+                        self.managed.answered(element.name() == "enabled");
+                        // Without one it cannot go on over another socket.
+                        self.named = element.attribute("id").map(Into::into);
+                    }
                     self.carried.down.add(1, cut.bytes.len());
-                    framing::write_stanza(&cut, out);
+                    if self.reader.deflates() {
+                        framing::write_compressed_stanza(&cut, out);
+                    } else {
+                        framing::write_stanza(&cut, out);
+                    }
+                    if let Managed::Here(here) = &mut self.managed {
+                        here.send(&cut);
+                    }
                 }
                 Piece::Header(_) => return Err(End::BadUpstream(splitter::Error::Malformed)),
                 Piece::End => return Err(End::UpstreamClosed),
             }
         }
+        if let Managed::Here(here) = &mut self.managed {
+            here.server.let_go();
+            here.ask(out);
+        }
         Ok(())
     }
+}
+
+/// What an element of the server says of stream management, if it does.
+fn managing(cut: &Cut<'_>) -> Option<Element> {
+    let may_be = matches!(cut.name(), b"enabled" | b"failed");
+    let element = may_be.then(|| Element::parse(cut.bytes).ok()).flatten()?;
+    (element.namespace() == Some(namespace::STREAM_MANAGEMENT)).then_some(element)
 }
 
 /// Upstream's last word: the browser is told what speaks of it.
@@ -298,64 +381,6 @@ impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay").finish_non_exhaustive()
     }
-}
-
-/// Writes the last words and awaits the other's end: closing with bytes unread makes the kernel take back what it has not sent.
-///
-/// Whoever is gone already is not told.
-pub(super) async fn farewell(to: &mut (impl AsyncRead + AsyncWrite + Unpin), words: &[u8]) {
-    let told = async {
-        to.write_all(words).await?;
-        to.shutdown().await?;
-        let mut unread = vec![0; 1024];
-        while to.read(&mut unread).await? > 0 {}
-        io::Result::Ok(())
-    };
-    told.await.ok();
-}
-
-/// Writes `out` as far as `to` takes it now; the rest is kept in `unsent`.
-fn poll_send(
-    to: &mut (impl AsyncWrite + Unpin),
-    out: &[u8],
-    unsent: &mut Vec<u8>,
-    cx: &mut Context<'_>,
-) -> io::Result<()> {
-    if !unsent.is_empty() {
-        unsent.extend_from_slice(out);
-        return Ok(());
-    }
-    let mut rest = out;
-    while !rest.is_empty() {
-        match Pin::new(&mut *to).poll_write(cx, rest) {
-            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(sent)) => rest = rest.get(sent..).unwrap_or_default(),
-            Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => break,
-        }
-    }
-    unsent.extend_from_slice(rest);
-    Ok(())
-}
-
-/// Writes what `to` did not take before; ready when it has it all.
-fn poll_drain(
-    to: &mut (impl AsyncWrite + Unpin),
-    unsent: &mut Vec<u8>,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    if unsent.capacity() == 0 {
-        return Poll::Ready(Ok(()));
-    }
-    while !unsent.is_empty() {
-        let sent = ready!(Pin::new(&mut *to).poll_write(cx, unsent))?;
-        if sent == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        unsent.drain(..sent.min(unsent.len()));
-    }
-    *unsent = Vec::new();
-    Poll::Ready(Ok(()))
 }
 
 /// What one read takes at most, in each direction.

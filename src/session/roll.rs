@@ -1,5 +1,7 @@
 //! Who is here, over both transports: how many sessions a visitor and an address may have, and how a visitor's are ended.
 
+pub mod bell;
+mod resources;
 mod revocations;
 
 use std::collections::HashMap;
@@ -14,12 +16,15 @@ use std::time::Instant;
 
 use serde::Deserialize;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 use crate::metrics::label::Kind;
 use crate::session::owner::Name;
+use crate::session::roll::bell::Bell;
+use crate::session::roll::bell::Keeper;
+use crate::session::roll::bell::Presence;
+use crate::session::roll::bell::Question;
 use crate::session::roll::revocations::Revocations;
 use crate::share::Rates;
 use crate::share::Share;
@@ -95,7 +100,7 @@ pub struct Stay {
     /// None for somebody whom nobody could name.
     visitor: Option<Arc<Who>>,
     number: u64,
-    revoked: CancellationToken,
+    bell: Arc<Bell>,
     /// Its place among the guests of the address.
     _share: Option<Share<IpAddr>>,
 }
@@ -140,7 +145,11 @@ struct Entry {
     /// The site's own name for its session.
     session_id: Option<String>,
     cookies: Option<[u8; 32]>,
-    revoked: CancellationToken,
+    bell: Arc<Bell>,
+    /// By what its browser knows its stream, where that can go on over another socket (XEP-0198 §5), and who keeps it.
+    stream: Option<(Box<str>, Keeper)>,
+    /// What it is bound to, where it chose that itself.
+    resource: Option<Box<str>>,
 }
 
 impl Roll {
@@ -222,12 +231,13 @@ impl Roll {
             let session = session_id.clone().map(Whom::Session);
             let whom = [Whom::Named(name.clone())].into_iter().chain(session);
             if kind == Kind::Member && present.revocations.any_since(asked, site, whom) {
-                stay.revoked.cancel();
+                stay.bell.revoke();
             }
             let who = Who { site: site.to_owned(), name };
             let cookies = marks.cookies;
-            let revoked = stay.revoked.clone();
-            let entry = Entry { number: present.next, session_id, cookies, revoked };
+            let bell = Arc::clone(&stay.bell);
+            let (number, stream, resource) = (present.next, None, None);
+            let entry = Entry { number, session_id, cookies, bell, stream, resource };
             stay.number = entry.number;
             stay.visitor = Some(present.add(who, entry, self.per_visitor)?);
         }
@@ -239,8 +249,8 @@ impl Roll {
     }
 
     fn stay(self: &Arc<Self>, kind: Kind, share: Option<Share<IpAddr>>) -> Stay {
-        let (roll, revoked) = (Arc::clone(self), CancellationToken::new());
-        Stay { roll, kind, visitor: None, number: 0, revoked, _share: share }
+        let (roll, bell) = (Arc::clone(self), Arc::default());
+        Stay { roll, kind, visitor: None, number: 0, bell, _share: share }
     }
 
     fn lock(&self) -> MutexGuard<'_, Present> {
@@ -256,10 +266,79 @@ impl Stay {
         self.kind
     }
 
-    /// Cancelled when the session is to end because the visitor is no longer who he was.
+    /// What calls it.
     #[must_use]
-    pub fn revoked(&self) -> &CancellationToken {
-        &self.revoked
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Whether the session is to end because the visitor is no longer who he was.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.bell.is_revoked()
+    }
+
+    /// Waits until it is.
+    pub async fn revoked(&self) {
+        self.bell.revoked().await;
+    }
+
+    /// Its browser knows its stream by this, from now on.
+    pub fn has_stream(&self, id: &str, keeper: Keeper) {
+        let Some(who) = &self.visitor else { return };
+        let mut present = self.roll.lock();
+        let mut entries = present.by_visitor.get_mut(who).into_iter().flatten();
+        if let Some(entry) = entries.find(|entry| entry.number == self.number) {
+            entry.stream = Some((id.into(), keeper));
+        }
+    }
+
+    /// Its stream is over, or another session has it: who asks for it from now on does not ask here, and who has asked is told
+    /// that nobody is.
+    pub fn has_no_stream(&self) {
+        let Some(who) = &self.visitor else { return };
+        let mut present = self.roll.lock();
+        let mut entries = present.by_visitor.get_mut(who).into_iter().flatten();
+        if let Some(entry) = entries.find(|entry| entry.number == self.number) {
+            entry.stream = None;
+        }
+        self.bell.silence();
+    }
+
+    /// Whether the edge keeps, or would keep, a stream of another session of the same visitor.
+    #[must_use]
+    pub fn may_come_back(&self) -> bool {
+        let Some(who) = &self.visitor else { return false };
+        let present = self.roll.lock();
+        let mut entries = present.by_visitor.get(who).into_iter().flatten();
+        entries.any(|entry| {
+            entry.number != self.number && matches!(entry.stream, Some((_, Keeper::Edge)))
+        })
+    }
+
+    /// Asks whichever other session of the same visitor has this stream whether its browser is there.
+    pub async fn ask_for(&self, stream: &str) -> Presence {
+        let Some(who) = &self.visitor else { return Presence::Gone };
+        let answer = {
+            let present = self.roll.lock();
+            let entries = present.by_visitor.get(who).into_iter().flatten();
+            let others = entries.filter(|entry| {
+                let is_it = entry.stream.as_ref().is_some_and(|(id, _)| **id == *stream);
+                entry.number != self.number && is_it
+            });
+            // Of two the later one took it over.
+            let other = others.max_by_key(|entry| entry.number);
+            other.map(|entry| entry.bell.ask())
+        };
+        match answer {
+            Some(answer) => answer.await.unwrap_or(Presence::Gone),
+            None => Presence::Gone,
+        }
+    }
+
+    /// Waits until somebody asks for its stream.
+    pub async fn asked(&self) -> Vec<Question> {
+        self.bell.asked().await
     }
 
     /// How often its browser may fail to sign in.
@@ -294,9 +373,12 @@ impl Present {
         if let Some(cookies) = entry.cookies {
             let named = self.by_cookies.entry(cookies).or_default();
             if !named.contains(&who) {
+                named.reserve_exact(1);
                 named.push(Arc::clone(&who));
             }
         }
+        // Nearly everybody has one session, and room for four is kept for nobody.
+        entries.reserve_exact(1);
         entries.push(entry);
         self.next += 1;
         Ok(who)
@@ -346,8 +428,7 @@ impl std::ops::AddAssign for Ended {
 
 fn end<'a>(entries: impl Iterator<Item = &'a Entry>) -> Ended {
     let mut ended = Ended::default();
-    for entry in entries.filter(|entry| !entry.revoked.is_cancelled()) {
-        entry.revoked.cancel();
+    for entry in entries.filter(|entry| entry.bell.revoke()) {
         ended.sessions += 1;
         ended.cookies.extend(entry.cookies);
     }

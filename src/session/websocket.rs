@@ -1,40 +1,38 @@
-//! A WebSocket session from the 101 on: the browser's login is answered here, then the relay begins.
+//! A WebSocket session from the 101 on: the visitor is signed in upstream and the browser here, then the relay begins.
 
-mod aside;
+mod established;
 mod hall;
+pub mod standing;
 
-use std::future::Future;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
 use serde::Deserialize;
-use tokio::time::sleep;
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::browser::Browser;
 use crate::browser::Place;
-use crate::metrics::Metrics;
-use crate::metrics::Present;
-use crate::metrics::label::Direction;
-use crate::metrics::label::Transport;
 use crate::protocol::jid::Domain;
-use crate::protocol::stream_error::StreamError;
+use crate::protocol::login::Goal;
 use crate::protocol::welcome::Resumable;
 use crate::protocol::welcome::Who;
 use crate::protocol::xml::check::Limits;
 use crate::session::Subject;
 use crate::session::end::End;
-use crate::session::relay::Heard;
-use crate::session::relay::Relay;
+use crate::session::relay::managed::Keep;
 use crate::session::roll::Stay;
-use crate::session::websocket::aside::Aside;
+use crate::session::websocket::established::Kept;
+use crate::session::websocket::established::established;
+use crate::session::websocket::hall::Behind;
 use crate::session::websocket::hall::Hall;
-use crate::upstream;
+use crate::session::websocket::hall::again::Entered;
+use crate::session::websocket::standing::Witness;
+use crate::upstream::gate::Gate;
+use crate::upstream::login::Target;
 
 /// `[websocket]` of proxy.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -45,11 +43,44 @@ pub struct Settings {
     /// finds it silent still: so a silence of once to twice this is broken, and one of three times this ends the session.
     #[serde(with = "humantime_serde")]
     pub ping: Duration,
-    /// How long the browser's own login may take, from the 101 to the features behind SASL.
+    /// How long the browser may take to open its stream behind the 101, once more for its login, from the features to those
+    /// behind SASL, and once more to bind or resume; what it waits for the server in between does not count.
     #[serde(with = "humantime_serde")]
     pub login: Duration,
+    /// Whether `<open/>` and the features are sent before the browser asks for them, which spares two round trips at each page
+    /// load. It departs from RFC 7395 §3.4, by which the browser speaks first.
+    pub early: bool,
+    /// How long a browser may take to answer a ping when its stream is asked for over another socket: one that answers has
+    /// duplicated a tab, and keeps its stream; from one that does not it is taken.
+    #[serde(with = "humantime_serde")]
+    pub duplicate: Duration,
+    /// How often it is looked whether the site still knows a member by the cookie his socket came with: at the first beat of
+    /// `ping` behind this.
+    #[serde(with = "humantime_serde")]
+    pub recheck: Duration,
+    /// How long the stream of a member is kept whom the site no longer knows by the cookie he came with: with another one, he
+    /// comes back to it with nothing lost. Without XEP-0198 on the stream it is not kept.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+    /// How long the stream of a browser that went without a word is kept here, for the same browser to come back to, where the
+    /// server could not let it go on (XEP-0198): guests who sign in by ANONYMOUS, and servers that do not have it. 0 for not
+    /// at all.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// How much is kept for such a browser that it has not acknowledged. A stream with more ends when its browser goes, and what
+    /// was kept goes back to its senders; it waits again once the browser has acknowledged everything.
+    pub kept: ByteSize,
+    /// Whether messages may be compressed (permessage-deflate, RFC 7692).
+    pub deflate: bool,
     /// The largest stanza that is taken from a browser; a larger one ends the connection with close code 1009.
     pub stanza: ByteSize,
+}
+
+impl Settings {
+    fn keep(&self) -> Keep {
+        let bytes = u32::try_from(self.kept.as_u64()).unwrap_or(u32::MAX);
+        Keep { time: self.keep, bytes }
+    }
 }
 
 impl Default for Settings {
@@ -57,6 +88,13 @@ impl Default for Settings {
         Self {
             ping: Duration::from_secs(25),
             login: Duration::from_secs(30),
+            early: false,
+            duplicate: Duration::from_secs(2),
+            recheck: Duration::from_secs(300),
+            grace: Duration::from_secs(30),
+            keep: Duration::from_secs(75),
+            kept: ByteSize::kib(256),
+            deflate: false,
             stanza: ByteSize::kib(256),
         }
     }
@@ -69,6 +107,8 @@ pub struct Arrival {
     pub browser: Browser,
     /// What was read from it behind the upgrade request.
     pub read_ahead: Bytes,
+    /// Whether the upgrade agreed on compression (RFC 7692).
+    pub deflates: bool,
     /// Its place among the connections that are allowed, held to the end.
     pub place: Option<Place>,
     /// What its elements may be made of.
@@ -79,19 +119,25 @@ pub struct Arrival {
     pub subject: Subject,
     /// The visitor's place among those who are here.
     pub stay: Stay,
+    /// Who can say later whether the visitor is still who he was.
+    pub witness: Option<Box<dyn Witness>>,
 }
 
-/// What has become of the visitor before the 101.
+/// What is known of the visitor at the 101.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every visitor is known, and lives in it for the sign-in alone"
+)]
 pub enum Entry {
-    /// Signed in upstream.
-    Admitted {
-        /// The stream behind SASL.
-        stream: Box<upstream::login::Stream>,
+    /// To be signed in upstream.
+    Known {
+        /// Where, and as whom.
+        target: Target,
+        /// How long it may be tried.
+        until: Instant,
         /// Whom the browser signs in as.
         who: Who,
-        /// The domain that the edge has chosen.
-        domain: Domain,
         /// Whether the server's XEP-0198 is of use to the browser.
         resumable: Resumable,
     },
@@ -100,19 +146,11 @@ pub enum Entry {
         /// The domain of the site's members.
         domain: Domain,
     },
-    /// Upstream or the site does not answer: told as `system-shutdown`, on which browsers come back.
+    /// The site does not answer: told as `system-shutdown`, on which browsers come back.
     Unavailable {
         /// The domain that the stream claims to be of.
         domain: Domain,
     },
-}
-
-/// What an established session holds to its end beside its two ends.
-struct Kept {
-    subject: Subject,
-    stay: Stay,
-    _place: Option<Place>,
-    _counted: Present,
 }
 
 /// Runs a session to its end.
@@ -120,167 +158,73 @@ struct Kept {
 /// The relay is spawned on `tasks` as a future of its own, so that an idle session is not as large as its login.
 pub async fn run(
     arrival: Arrival,
-    settings: Arc<Settings>,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
+    gate: &Gate,
+    settings: &Arc<Settings>,
+    (tasks, shutdown): (&TaskTracker, &CancellationToken),
 ) {
-    let Arrival { browser, read_ahead, place, limits, mut entry, subject, stay } = arrival;
+    let Arrival { browser, read_ahead, deflates, place, limits, entry, subject, stay, witness } =
+        arrival;
     let _watch = stay.metrics().watch();
-    let counted = stay.metrics().session(stay.kind(), Transport::WebSocket);
-    let limit = usize::try_from(settings.stanza.as_u64()).unwrap_or(usize::MAX);
-    let mut hall = Hall::new(browser, read_ahead.to_vec(), limit, limits);
+    let transport = browser.transport();
+    let counted = stay.metrics().session(stay.kind(), transport);
+    let mut hall = Hall::new(browser, (read_ahead.to_vec(), deflates), limits, settings);
     let login = async {
         tokio::select! {
             biased;
+            // First, or a kept stream that is just handed over would be lost.
+            entered = enter(&mut hall, &entry, gate, (&stay, settings.keep())) => entered,
             () = shutdown.cancelled() => Err(End::ShutDown),
-            () = stay.revoked().cancelled() => Err(End::Revoked),
-            login = timeout(settings.login, hall.welcome(&mut entry, stay.failed_sign_ins())) => {
-                login.unwrap_or(Err(End::BadStream(StreamError::ConnectionTimeout)))
-            }
+            () = stay.revoked() => Err(End::Revoked),
         }
     };
-    match (login.await, entry) {
-        (Ok(()), Entry::Admitted { stream, .. }) => {
-            let relay = hall.into_relay(*stream);
-            let kept = Kept { subject, stay, _place: place, _counted: counted };
-            tasks.spawn(established(relay, settings.ping, Box::new(kept), shutdown));
+    match login.await {
+        Ok(entered) => {
+            let relay = hall.into_relay(entered);
+            let settings = Arc::clone(settings);
+            let known = Instant::now();
+            let kept =
+                Kept { subject, stay, witness, known, settings, _place: place, _counted: counted };
+            tasks.spawn(established(relay, Box::new(kept), shutdown.clone()));
         }
-        // The welcome of who is not admitted never ends well.
-        (Ok(()), Entry::Denied { .. } | Entry::Unavailable { .. }) => {}
-        (Err(end), entry) => {
+        Err(end) => {
             hall.end(&end, entry.domain()).await;
             if let Some(bound) = end.bound() {
                 stay.metrics().reached(bound);
             }
-            subject.report("websocket", &end);
+            subject.report(transport.label(), &end);
         }
     }
 }
 
-/// The whole life of an established session; ends with either side, by silence, or with the edge.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async fn would hold its arguments twice, for as long as the session lives"
-)]
-fn established(
-    mut relay: Relay,
-    ping: Duration,
-    kept: Box<Kept>,
-    shutdown: CancellationToken,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        let Kept { subject, stay, .. } = &*kept;
-        let _watch = stay.metrics().watch();
-        let end = carry(&mut relay, ping, stay, &shutdown).await;
-        // In a box, because it is as large as the rest and seldom there.
-        Box::pin(async { timeout(FAREWELL, relay.finish(&end)).await }).await.ok();
-        tell(&mut relay, stay.metrics());
-        if let Some(bound) = end.bound() {
-            stay.metrics().reached(bound);
+/// Signs the visitor in on both sides, up to its first word on the stream.
+async fn enter(
+    hall: &mut Hall,
+    entry: &Entry,
+    gate: &Gate,
+    (stay, keep): (&Stay, Keep),
+) -> Result<Entered, End> {
+    let behind = hall.welcome(entry, gate, (stay, !keep.time.is_zero())).await?;
+    // Nobody else is let in.
+    let Entry::Known { target, .. } = entry else { return Err(End::Unavailable) };
+    let hold = gate.settings().hold;
+    let anew = gate.sign_in(target, &Goal::Features, hold);
+    match behind {
+        Behind::Server(mut stream) => {
+            hall.cross(&mut stream, anew, (stay, hold)).await?;
+            Ok(Entered::Anew(stream))
         }
-        subject.report("websocket", &end);
+        Behind::Edge(stream) => hall.enter(stream, anew, (stay, keep)).await,
     }
-}
-
-async fn carry(
-    relay: &mut Relay,
-    ping: Duration,
-    stay: &Stay,
-    shutdown: &CancellationToken,
-) -> End {
-    let mut asked = false;
-    loop {
-        let mut aside = Aside::new(interruption(ping, stay, shutdown));
-        tokio::select! {
-            biased;
-            end = poll_fn(|cx| relay.poll_carry(cx)) => return end,
-            interruption = &mut aside => match (interruption, relay.take_heard()) {
-                (Some(end), _) => return end,
-                (None, Heard::Yes) => asked = false,
-                (None, Heard::No) if asked => return End::BrowserSilent,
-                (None, Heard::No) => {
-                    relay.ping();
-                    asked = true;
-                }
-            },
-        }
-        tell(relay, stay.metrics());
-    }
-}
-
-/// An end that comes from neither browser nor server, or none when the clock strikes.
-async fn interruption(ping: Duration, stay: &Stay, shutdown: &CancellationToken) -> Option<End> {
-    tokio::select! {
-        biased;
-        () = stay.revoked().cancelled() => Some(End::Revoked),
-        () = shutdown.cancelled() => Some(End::ShutDown),
-        () = sleep(ping) => None,
-    }
-}
-
-/// Counts what was carried since this was last called.
-fn tell(relay: &mut Relay, metrics: &Metrics) {
-    let carried = relay.take_carried();
-    metrics.carried(Transport::WebSocket, Direction::Up, carried.up);
-    metrics.carried(Transport::WebSocket, Direction::Down, carried.down);
 }
 
 impl Entry {
     fn domain(&self) -> &Domain {
         match self {
-            Self::Admitted { domain, .. }
-            | Self::Denied { domain }
-            | Self::Unavailable { domain } => domain,
+            Self::Known { target, .. } => &target.domain,
+            Self::Denied { domain } | Self::Unavailable { domain } => domain,
         }
     }
 }
 
 /// How long the last words may take to go out.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use tokio::net::TcpListener;
-    use tokio::net::TcpStream;
-
-    use super::*;
-    use crate::address::Addresses;
-    use crate::browser::Line;
-    use crate::browser::Patience;
-    use crate::protocol::websocket::frame::Reader;
-    use crate::protocol::xml::splitter::Splitter;
-    use crate::session::relay::Ahead;
-    use crate::session::roll;
-    use crate::session::roll::Roll;
-    use crate::upstream::stream::Socket;
-    use crate::visitor::guest;
-
-    async fn connected() -> TcpStream {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        TcpStream::connect(listener.local_addr().unwrap()).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn an_idle_session_is_a_task_of_less_than_768_bytes() {
-        let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
-        let patience = Arc::new(Patience::new(Duration::from_secs(1), Arc::default()));
-        let browser = Browser::new(Line::Tcp(connected().await), patience);
-        let browser = (browser, Reader::new(1000));
-        let upstream = (Socket::Tcp(connected().await), Splitter::new(1000));
-        let relay = Relay::new(browser, upstream, Limits::default(), ahead);
-        let address = Addresses::Full.logged(Ipv4Addr::LOCALHOST.into());
-        let subject = Subject { site: String::new(), visitor: String::new(), address };
-        let (guests, metrics) = (guest::Settings::default(), Arc::default());
-        let roll = Arc::new(Roll::new(&roll::Settings::default(), &guests, metrics));
-        let stay = roll.unknown();
-        let counted = stay.metrics().session(stay.kind(), Transport::WebSocket);
-        let kept = Box::new(Kept { subject, stay, _place: None, _counted: counted });
-
-        let task = established(relay, Duration::from_secs(1), kept, CancellationToken::new());
-
-        let bytes = size_of_val(&task);
-        assert!(bytes < 768, "{bytes} bytes");
-    }
-}

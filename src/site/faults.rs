@@ -45,27 +45,18 @@ fn faults_of_homes(settings: &Settings) -> Vec<Fault> {
             faults.push((key, error));
         }
     };
-    let is_short = |domain: &Option<settings::XmppDomain>| {
-        let secret = domain.as_ref().and_then(|domain| domain.secret.as_ref());
-        secret.is_some_and(|secret| secret.expose().len() < LEAST_TICKET_SECRET)
-    };
-    fault(is_short(&settings.registered), "registered.secret", Error::ShortSecret);
-    fault(is_short(&settings.guests), "guests.secret", Error::ShortSecret);
     if let Some(members) = &settings.registered {
         fault(members.pass == Pass::Anonymous, "registered.pass", Error::AnonymousMember);
-        fault(
-            members.pass == Pass::Ticket && members.secret.is_none(),
-            "registered",
-            Error::NoSecret,
-        );
+        match fault_of_secret(members) {
+            Some((_, Error::UnusedSecret)) | None => {}
+            Some((true, error)) => fault(true, "registered.secret", error),
+            Some((false, error)) => fault(true, "registered", error),
+        }
     }
     if let Some(guests) = &settings.guests {
-        fault(guests.pass == Pass::Ticket && guests.secret.is_none(), "guests", Error::NoSecret);
-        fault(
-            guests.pass == Pass::Anonymous && guests.secret.is_some(),
-            "guests.secret",
-            Error::UnusedSecret,
-        );
+        if let Some((at_secret, error)) = fault_of_secret(guests) {
+            fault(true, if at_secret { "guests.secret" } else { "guests" }, error);
+        }
         let shared =
             settings.registered.as_ref().is_some_and(|members| members.domain.0 == guests.domain.0);
         fault(shared, "guests.domain", Error::SharedDomain);
@@ -74,6 +65,21 @@ fn faults_of_homes(settings: &Settings) -> Vec<Fault> {
         fault(welcome, "without_session", Error::GuestsWithoutDomain);
     }
     faults
+}
+
+/// What is wrong with what signs a pass, and whether it is the secret that is there.
+fn fault_of_secret(home: &settings::XmppDomain) -> Option<(bool, Error)> {
+    let length = home.secret.as_ref().map(|secret| secret.expose().len());
+    match (home.pass, length) {
+        (Pass::Ticket, None) => Some((false, Error::NoSecret("ticket"))),
+        (Pass::Jwt, None) => Some((false, Error::NoSecret("jwt"))),
+        (Pass::Ticket, Some(length)) if length < LEAST_TICKET_SECRET => {
+            Some((true, Error::ShortSecret))
+        }
+        (Pass::Jwt, Some(length)) if length < jwt::LEAST_SECRET => Some((true, Error::ShortKey)),
+        (Pass::Anonymous, Some(_)) => Some((true, Error::UnusedSecret)),
+        (Pass::Ticket | Pass::Jwt, Some(_)) | (Pass::Anonymous, None) => None,
+    }
 }
 
 /// What `prosody/mod_auth_vestibule.lua` asks for.

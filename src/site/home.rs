@@ -27,6 +27,8 @@ pub struct XmppDomain {
 pub enum Proof {
     /// A one-time ticket, signed with what the server's module knows too.
     Ticket(Secret),
+    /// A token, signed with what the server knows too.
+    Jwt(Secret),
     /// SASL ANONYMOUS: the server makes a name up.
     Anonymous,
 }
@@ -46,7 +48,8 @@ impl XmppDomain {
         });
         let pass = match (settings.pass, settings.secret) {
             (Pass::Ticket, Some(secret)) => Proof::Ticket(secret),
-            (Pass::Ticket, None) => return None,
+            (Pass::Jwt, Some(secret)) => Proof::Jwt(secret),
+            (Pass::Ticket | Pass::Jwt, None) => return None,
             (Pass::Anonymous, _) => Proof::Anonymous,
         };
         Some(Self { domain: settings.domain.0, upstream: Arc::new(upstream.ok()?), pass })

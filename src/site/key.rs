@@ -1,7 +1,10 @@
 //! The keys that prove a signed cookie: a secret, a public key, or a set of them (RFC 7517).
 
+mod proven;
+
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use aws_lc_rs::signature;
 use aws_lc_rs::signature::ParsedPublicKey;
@@ -16,8 +19,11 @@ use jsonwebtoken::jwk::KeyAlgorithm;
 use jsonwebtoken::jwk::KeyOperations;
 use jsonwebtoken::jwk::PublicKeyUse;
 use serde::Deserialize;
+use serde_json::Map;
+use serde_json::Value;
 
 use crate::secret::Secret;
+use crate::site::key::proven::Proven;
 use crate::site::settings::Address;
 use crate::site::settings::Written;
 use crate::site::settings::shown;
@@ -75,7 +81,10 @@ pub struct Key {
 
 /// One key or several.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(Vec<Key>);
+pub struct Keys {
+    all: Vec<Key>,
+    proven: Proven,
+}
 
 /// `jwks`: the keys themselves, or where they are published.
 #[derive(Debug, Clone)]
@@ -165,20 +174,34 @@ impl Keys {
         let set: Set = serde_json::from_slice(text).map_err(|_| Error::NotASet)?;
         let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
         let keys: Vec<Key> = keys.filter_map(|jwk| Key::of_jwk(&jwk)).take(MOST_KEYS).collect();
-        if keys.is_empty() { Err(Error::NoneOfUse) } else { Ok(Self(keys)) }
+        if keys.is_empty() { Err(Error::NoneOfUse) } else { Ok(Self::from(keys)) }
     }
 
     /// Those that are for `algorithm`; all, if there is none.
     #[must_use]
     pub fn only(self, algorithm: Option<Algorithm>) -> Self {
         let Some(algorithm) = algorithm else { return self };
-        Self(self.0.into_iter().filter(|key| key.algorithm == algorithm).collect())
+        let all: Vec<Key> = self.all.into_iter().filter(|key| key.algorithm == algorithm).collect();
+        Self::from(all)
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+
+    /// What a token says that has been verified with one of these keys before; otherwise what `verify` makes of it, which is
+    /// remembered for a while.
+    ///
+    /// # Errors
+    /// Those of `verify`.
+    pub fn claims<E>(
+        &self,
+        token: &[u8],
+        verify: impl FnOnce() -> Result<Map<String, Value>, E>,
+    ) -> Result<Arc<Map<String, Value>>, E> {
+        self.proven.claims(token, verify)
     }
 
     /// The keys that a token of this algorithm and `kid` may be signed with.
@@ -189,7 +212,7 @@ impl Keys {
         algorithm: jsonwebtoken::Algorithm,
         kid: Option<&str>,
     ) -> impl Iterator<Item = &Key> {
-        self.0.iter().filter(move |key| {
+        self.all.iter().filter(move |key| {
             let is_named = key.id.as_deref().is_none_or(|id| kid.is_none_or(|kid| kid == id));
             is_named && jsonwebtoken::Algorithm::from(key.algorithm) == algorithm
         })
@@ -198,7 +221,13 @@ impl Keys {
 
 impl From<Key> for Keys {
     fn from(key: Key) -> Self {
-        Self(vec![key])
+        Self::from(vec![key])
+    }
+}
+
+impl From<Vec<Key>> for Keys {
+    fn from(all: Vec<Key>) -> Self {
+        Self { all, proven: Proven::default() }
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Site {
     pub guests: Option<XmppDomain>,
     /// The domain of its rooms.
     pub rooms: Option<Domain>,
+    /// Routes that pages may ask for, beside those to its own domains.
+    pub routes: Vec<String>,
+    /// Longest time that something before the site lets a request be held.
+    pub wait: Option<Duration>,
     /// What becomes of a visitor without a valid session.
     pub without_session: WithoutSession,
     /// The web server that has the rest of the site.
@@ -95,9 +99,9 @@ pub enum Error {
     /// Without a name, any request would be taken to the site's whois.
     #[error("expected the name of at least one cookie")]
     NoCookies,
-    /// Tickets are signed.
-    #[error("pass = \"ticket\" needs a secret")]
-    NoSecret,
+    /// Tickets and tokens are signed.
+    #[error("pass = \"{0}\" needs a secret")]
+    NoSecret(&'static str),
     /// The server's module refuses such a one, and all that it signs.
     #[error("a ticket secret has at least {} bytes", faults::LEAST_TICKET_SECRET)]
     ShortSecret,
@@ -181,6 +185,8 @@ impl Site {
             registered,
             guests,
             rooms: settings.rooms.map(|rooms| rooms.0),
+            routes: settings.routes,
+            wait: settings.wait,
             without_session,
             backend: settings.backend.map(|backend| backend.0.0),
             session,
@@ -197,6 +203,15 @@ impl Site {
             Some(Session::Jwt(jwt)) => std::slice::from_ref(&jwt.cookie),
             None => &[],
         }
+    }
+
+    /// Whether a page that asks for this route (`proto:host:port`) asks for nothing else than it gets.
+    #[must_use]
+    pub fn is_served_by(&self, route: &str) -> bool {
+        let host = route.strip_prefix("xmpp:").map(|rest| rest.split(':').next().unwrap_or(rest));
+        let mut homes = self.registered.iter().chain(&self.guests);
+        homes.any(|home| host.is_some_and(|host| host.eq_ignore_ascii_case(home.domain.as_str())))
+            || self.routes.iter().any(|known| known == route)
     }
 
     /// Whether this authority, with or without a port, is one of its hosts.
@@ -291,6 +306,12 @@ impl Sites {
             let domains = homes.map(|xmpp| &xmpp.domain).chain(&site.rooms);
             domains.into_iter().any(|domain| domain.as_str() == host)
         })
+    }
+
+    /// The site with this identity as it is now; one that is no more as it was, while it is kept for its sessions.
+    #[must_use]
+    pub fn identified(&self, id: &str) -> Option<&Arc<Site>> {
+        self.all.iter().chain(&self.departed).find(|site| site.id == id)
     }
 
     /// The site that had this host until a while ago.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper::Uri;
 use serde::Deserialize;
@@ -38,6 +39,14 @@ pub struct Settings {
     /// Localparts that no visitor is given: at least the server's administrators; `admin` unless told.
     #[serde(default = "administrators")]
     pub reserved: Vec<Checked<Localpart>>,
+    /// Routes that pages may ask for in a session over BOSH, beside those to the site's own domains: `proto:host:port`. They change
+    /// nothing.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// Longest time a request over BOSH is held, where something before the site cuts it short; by default that of all sites,
+    /// which it never exceeds.
+    #[serde(default, with = "humantime_serde::option")]
+    pub wait: Option<Duration>,
     /// The domain of the site's rooms.
     #[serde(default)]
     pub rooms: Option<Checked<Domain>>,
@@ -108,7 +117,7 @@ pub struct XmppDomain {
     /// What the server is shown in place of a password.
     #[serde(default)]
     pub pass: Pass,
-    /// What signs a ticket; the server's module has the same.
+    /// What signs a ticket or a JWT; the server has the same.
     #[serde(default)]
     pub secret: Option<Secret>,
 }
@@ -152,6 +161,8 @@ pub enum Pass {
     /// A one-time ticket that the server's module believes.
     #[default]
     Ticket,
+    /// A JWT that says who the visitor is, in the claim `jid`; HS256.
+    Jwt,
     /// SASL ANONYMOUS.
     Anonymous,
 }

@@ -28,6 +28,27 @@ fn origins_default_to_https_and_each_host() {
 }
 
 #[test]
+fn routes_to_the_sites_own_domains_and_those_it_names_ask_for_what_there_is() {
+    let site = site(&format!("routes = ['xmpp:chat.example.org:5222']\n{GUESTS}")).unwrap();
+
+    for route in
+        ["xmpp:guest.example.org:5222", "xmpp:Guest.Example.ORG", "xmpp:chat.example.org:5222"]
+    {
+        assert!(site.is_served_by(route), "{route}");
+    }
+    for route in [
+        "",
+        "xmpp:",
+        "guest.example.org",
+        "xmpp:127.0.0.1:5222",
+        "xmpp:chat.example.org:1",
+        "smtp:guest.example.org:25",
+    ] {
+        assert!(!site.is_served_by(route), "{route}");
+    }
+}
+
+#[test]
 fn guests_are_welcome_where_they_have_a_domain() {
     assert_eq!(site(GUESTS).unwrap().without_session, WithoutSession::Guest);
 }
@@ -124,7 +145,7 @@ fn every_fault_of_a_site_is_told_at_once() {
     let expected = [
         ("registered", Error::NoSession),
         ("registered.pass", Error::AnonymousMember),
-        ("guests", Error::NoSecret),
+        ("guests", Error::NoSecret("ticket")),
         ("guests.domain", Error::SharedDomain),
     ];
     assert_eq!(faults, expected);

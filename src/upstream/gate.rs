@@ -20,11 +20,13 @@ use crate::metrics::Metrics;
 use crate::metrics::bound::Bound;
 use crate::metrics::label::SignIn;
 use crate::outbound;
+use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;
 use crate::protocol::login;
 use crate::protocol::login::Goal;
 use crate::protocol::login::Pace;
 use crate::protocol::login::Plan;
+use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter;
 use crate::upstream::dial::dial;
 use crate::upstream::login::Error;
@@ -42,13 +44,15 @@ pub struct Gate {
     metrics: Arc<Metrics>,
     /// By address; there are no more than the settings of the sites name.
     servers: Mutex<HashMap<String, Arc<Server>>>,
+    /// By domain: what was last offered there behind a login, of domains for which somebody wants to know.
+    features: Mutex<HashMap<Domain, Arc<Element>>>,
 }
 
 impl Gate {
     /// A gate with these bounds.
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
-        Self { settings, metrics, servers: Mutex::default() }
+        Self { settings, metrics, servers: Mutex::default(), features: Mutex::default() }
     }
 
     /// The bounds.
@@ -57,11 +61,25 @@ impl Gate {
         &self.settings
     }
 
+    /// What was last noted that a domain offers behind a login.
+    #[must_use]
+    pub fn features_of(&self, domain: &Domain) -> Option<Arc<Element>> {
+        self.features.lock().unwrap_or_else(PoisonError::into_inner).get(domain).map(Arc::clone)
+    }
+
+    /// Notes it.
+    pub fn note_features(&self, domain: &Domain, features: &Element) {
+        let mut noted = self.features.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.get(domain).is_none_or(|before| **before != *features) {
+            noted.insert(domain.clone(), Arc::new(features.clone()));
+        }
+    }
+
     /// Signs in, and tries again with a fresh pass until `hold` is over: a server that is down, restarts or refuses our pass
     /// is our trouble, never the visitor's.
     ///
     /// # Errors
-    /// The last failure, when `hold` is over; [`Error::Crowded`] at once.
+    /// The last failure, when `hold` is over; [`Error::Crowded`] at once, and a failure that would only come again.
     pub async fn sign_in(
         &self,
         target: &Target,
@@ -80,6 +98,7 @@ impl Gate {
         loop {
             let error = match self.try_once(&server, target, goal, end).await {
                 Ok(stream) => return Ok(stream),
+                Err(error) if error.is_final(goal) => return Err(error),
                 // What failed before tells more than that the time is over.
                 Err(error @ Error::Late(_)) => last.unwrap_or(error),
                 Err(error) => error,
@@ -132,7 +151,7 @@ impl Gate {
         pace: Pace,
         end: Instant,
     ) -> Result<Stream, Error> {
-        let Target { upstream, domain, .. } = target;
+        let Target { upstream, domain, language, .. } = target;
         let left = end.saturating_duration_since(Instant::now());
         let connect = self.settings.connect.min(left);
         let line = timeout(connect, dial(&upstream.address)).await;
@@ -145,7 +164,8 @@ impl Gate {
             let socket = secure(line, upstream, (domain, pace), target.visitor).await?;
             let channel = socket.channel();
             let limit = usize::try_from(self.settings.stanza.as_u64()).unwrap_or(usize::MAX);
-            let plan = Plan { domain: domain.clone(), goal: goal.clone(), pace, channel, limit };
+            let (domain, language) = (domain.clone(), language.clone());
+            let plan = Plan { domain, language, goal: goal.clone(), pace, channel, limit };
             log_in(socket, plan, target.pass.credentials(SystemTime::now(), nonce()?)).await
         };
         let stream = timeout(sign_in, logged_in).await.map_err(|_| Error::Late(sign_in))??;
@@ -215,7 +235,8 @@ fn is_surprise(error: &Error) -> bool {
             | Failed::NotBound { .. }
             | Failed::NoTls
             | Failed::TlsRefused
-            | Failed::Injected => false,
+            | Failed::Injected
+            | Failed::NotResumed => false,
         },
         Error::Dial { .. } | Error::Insecure(_) | Error::Crowded(_) | Error::WrongJid { .. } => {
             false

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
@@ -17,7 +16,9 @@ use crate::metrics::label::SignIn;
 use crate::pass::Pass;
 use crate::protocol::jid::Domain;
 use crate::protocol::jid::Jid;
+use crate::protocol::language::Language;
 use crate::protocol::login;
+use crate::protocol::login::Goal;
 use crate::protocol::login::Login;
 use crate::protocol::login::Pace;
 use crate::protocol::login::Plan;
@@ -28,6 +29,7 @@ use crate::protocol::sasl;
 use crate::protocol::sasl::Credentials;
 use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter::Splitter;
+use crate::scratch::read_more;
 use crate::site::upstream::Security;
 use crate::site::upstream::Upstream;
 use crate::tls::client::NotProven;
@@ -42,6 +44,8 @@ pub struct Target {
     pub upstream: Arc<Upstream>,
     /// The domain that the edge has chosen.
     pub domain: Domain,
+    /// What the browser's texts are in, if it has said so before it was signed in.
+    pub language: Option<Language>,
     /// What the server is shown.
     pub pass: Pass,
     /// Whom the server must bind; `None` where it makes the name up.
@@ -65,6 +69,8 @@ pub struct Stream {
     pub features: Element,
     /// Whom the server has bound; with [`login::Goal::Bind`] only.
     pub jid: Option<Jid>,
+    /// What the server said to `<resume/>`; with [`login::Goal::Resume`] only.
+    pub resumption: Option<Element>,
 }
 
 /// Why a visitor could not be signed in.
@@ -104,6 +110,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether another try would be of no use.
+    ///
+    /// A server that is down forgets its streams; who waits for one to go on would only be told later.
+    #[must_use]
+    pub fn is_final(&self, goal: &Goal) -> bool {
+        match (self, goal) {
+            (Self::Login(login::Error::NotResumed), _) => true,
+            (Self::Dial { source, .. }, Goal::Resume { .. }) => {
+                matches!(source.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+            }
+            _ => false,
+        }
+    }
+
     /// What is counted.
     #[must_use]
     pub fn outcome(&self) -> SignIn {
@@ -111,6 +131,8 @@ impl Error {
         match self {
             Self::Dial { .. } => SignIn::Unreachable,
             Self::Crowded(_) | Self::Late(_) => SignIn::Late,
+            // Behind the sign-in.
+            Self::Login(Refused::NotResumed) => SignIn::Done,
             Self::Login(Refused::Refused { .. }) => SignIn::Refused,
             Self::Insecure(_)
             | Self::Login(
@@ -178,12 +200,12 @@ pub async fn secure(
 async fn start_tls(tcp: &mut TcpStream, domain: &Domain, pace: Pace) -> Result<(), Error> {
     let mut flight = Vec::new();
     let mut starttls = StartTls::begin(domain, pace, &mut flight);
-    let mut read = Vec::with_capacity(READ);
+    let mut read = Vec::new();
     loop {
         tcp.write_all(&flight).await.map_err(Error::Broken)?;
         flight.clear();
         read.clear();
-        if tcp.read_buf(&mut read).await.map_err(Error::Broken)? == 0 {
+        if read_more(tcp, &mut read).await.map_err(Error::Broken)? == 0 {
             return Err(login::Error::Closed.into());
         }
         starttls = match starttls.receive(&read, &mut flight)? {
@@ -203,8 +225,7 @@ pub async fn log_in(
     credentials: Credentials,
 ) -> Result<Stream, Error> {
     let mut flight = Zeroizing::new(Vec::with_capacity(512));
-    // On the heap: every future around this one would have to hold it, and be moved with it.
-    let mut read = Vec::with_capacity(READ);
+    let mut read = Vec::new();
     let mut step = Step::More(Login::begin(plan, credentials, &mut flight)?);
     loop {
         step = match step {
@@ -213,8 +234,8 @@ pub async fn log_in(
                 socket.flush().await.map_err(Error::Broken)?;
                 flight.clear();
                 read.clear();
-                if socket.read_buf(&mut read).await.map_err(Error::Broken)? == 0 {
-                    return Err(login::Error::Closed.into());
+                if read_more(&mut socket, &mut read).await.map_err(Error::Broken)? == 0 {
+                    return Err(login.closed().into());
                 }
                 login.receive(&read, &mut flight)?
             }
@@ -230,12 +251,9 @@ pub async fn log_in(
                 derived?
             }
             Step::Done(signed_in) => {
-                let login::SignedIn { features, jid, splitter, rest } = *signed_in;
-                return Ok(Stream { socket, splitter, rest, features, jid });
+                let login::SignedIn { features, jid, resumption, splitter, rest } = *signed_in;
+                return Ok(Stream { socket, splitter, rest, features, jid, resumption });
             }
         };
     }
 }
-
-/// What one read takes at most of a server that is being signed in to, in bytes.
-const READ: usize = 4096;

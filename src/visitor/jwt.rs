@@ -1,11 +1,13 @@
 //! A member known by a signed cookie: a JWT (RFC 7519).
 
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use jsonwebtoken::Header;
 use jsonwebtoken::Validation;
+use serde::Deserialize;
 use serde_json::Map;
 use serde_json::Value;
 
@@ -32,14 +34,20 @@ pub(super) async fn said(
     let now = SystemTime::now();
     let said = match &jwt.keys {
         Source::Here(keys) => Reading { jwt, keys, now, freshness }.said(token),
-        Source::At { url, algorithm } => match header_of(token) {
-            Ok(header) if algorithm.is_none_or(|only| header.alg == only.into()) => {
-                let keys = jwks.keys(url, &header, freshness).await?;
-                Reading { jwt, keys: &keys, now, freshness }.said(token)
-            }
-            Ok(_) => Err(Error::NoKey),
-            Err(error) => Err(error),
-        },
+        // In a box, because whoever is held while the keys are waited for is as large as this.
+        Source::At { url, algorithm } => {
+            Box::pin(async {
+                Ok(match header_of(token) {
+                    Ok(header) if algorithm.is_none_or(|only| header.alg == only.into()) => {
+                        let keys = jwks.keys(url, &header, freshness).await?;
+                        Reading { jwt, keys: &keys, now, freshness }.said(token)
+                    }
+                    Ok(_) => Err(Error::NoKey),
+                    Err(error) => Err(error),
+                })
+            })
+            .await?
+        }
     };
     Ok(match said {
         Ok(said) => Some(said),
@@ -102,15 +110,23 @@ impl Reading<'_> {
     /// # Errors
     /// Why it proves nothing.
     pub fn said(&self, token: &[u8]) -> Result<Said, Error> {
+        let claims = match self.freshness {
+            // It comes with every request.
+            Freshness::KnownSession => self.keys.claims(token, || self.verify(token))?,
+            Freshness::NewSession | Freshness::After(_) => Arc::new(self.verify(token)?),
+        };
+        self.check_party(&claims)?;
+        self.check_time(&claims)?;
+        self.said_in(&claims)
+    }
+
+    /// What the token says, signed as it has to be.
+    fn verify(&self, token: &[u8]) -> Result<Map<String, Value>, Error> {
         let header = header_of(token)?;
         let mut refused = Error::NoKey;
         for key in self.keys.meant_by(header.alg, header.kid.as_deref()) {
             match verified(key, token) {
-                Ok(claims) => {
-                    self.check_party(&claims)?;
-                    self.check_time(&claims)?;
-                    return self.said_in(claims);
-                }
+                Ok(claims) => return Ok(claims),
                 Err(error) => refused = error.into(),
             }
         }
@@ -154,18 +170,18 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn said_in(&self, mut claims: Map<String, Value>) -> Result<Said, Error> {
+    fn said_in(&self, claims: &Map<String, Value>) -> Result<Said, Error> {
         let names = &self.jwt.claims;
         let text = |claims: &Map<String, Value>, name: &str| {
             claims.get(name).and_then(Value::as_str).map(ToOwned::to_owned)
         };
         let username =
-            text(&claims, &names.username).ok_or_else(|| Error::NoName(names.username.clone()))?;
-        let nick = text(&claims, &names.nick);
-        let session_id = text(&claims, &names.session_id);
+            text(claims, &names.username).ok_or_else(|| Error::NoName(names.username.clone()))?;
+        let nick = text(claims, &names.nick);
+        let session_id = text(claims, &names.session_id);
         let groups = claims
-            .remove(&names.groups)
-            .and_then(|groups| serde_json::from_value(groups).ok())
+            .get(&names.groups)
+            .and_then(|groups| Vec::deserialize(groups).ok())
             .unwrap_or_default();
         Ok(Said { username, nick, groups, session_id })
     }

@@ -164,9 +164,13 @@ impl Visitors {
         let cookies = Cookies::of(headers);
         let member = match &site.session {
             Some(Session::Whois(settings)) => {
-                let question =
-                    whois::Question { site, settings, cookies: &cookies, headers, address };
-                self.whois.ask(&question, freshness).await?
+                // In a box, because whoever is held while the answer is waited for is as large as it.
+                let asked = Box::pin(async {
+                    let cookies = &cookies;
+                    let question = whois::Question { site, settings, cookies, headers, address };
+                    self.whois.ask(&question, freshness).await
+                });
+                asked.await?
             }
             Some(Session::Jwt(jwt)) => match cookies.first(&jwt.cookie) {
                 Some(token) => {

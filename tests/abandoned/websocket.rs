@@ -17,7 +17,7 @@ use crate::Visit;
 use crate::support::gateway::session_cookie;
 
 /// How many kinds there are: left before, between and behind the steps, and those of [`visit`].
-pub(crate) const KINDS: usize = STEPS.len() + 8;
+pub(crate) const KINDS: usize = STEPS.len() + 9;
 
 /// Anything that bytes go over.
 pub(crate) trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -65,7 +65,8 @@ pub(crate) async fn visit(visit: &Visit<'_>, kind: usize) {
             assert!(goes_as_far_as(visit, 1, refused).await.is_none(), "it is let in");
         }
         6 => leaves_in_a_frame(visit, here).await,
-        step => drop(goes_as_far_as(visit, step - 7, here).await),
+        7 => leaves_while_the_server_is_waited_for(visit, here).await,
+        step => drop(goes_as_far_as(visit, step - 8, here).await),
     }
 }
 
@@ -106,6 +107,19 @@ async fn leaves_in_a_frame(visit: &Visit<'_>, visitor: Visitor<'_>) {
     let line = socket.get_mut();
     line.write_all(&frame[..end]).await.unwrap();
     line.flush().await.unwrap();
+}
+
+/// Before or behind what it says first.
+async fn leaves_while_the_server_is_waited_for(visit: &Visit<'_>, visitor: Visitor<'_>) {
+    let silent = &visit.edge.behind.silent;
+    let asked = silent.seen().connections;
+    let mut socket =
+        opens(visit, Visitor { host: "silent.test", member: None, ..visitor }).await.unwrap();
+    if visit.round.is_multiple_of(2) {
+        socket.send(Message::text(STEPS[0].0)).await.unwrap();
+        is_told(&mut socket, "<open ").await;
+    }
+    silent.has_seen(|seen| seen.connections > asked).await;
 }
 
 /// The session behind so many steps; none where the server was late: that, too, is a session that broke.

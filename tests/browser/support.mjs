@@ -7,8 +7,8 @@ import { chromium } from "playwright-core";
 const SCREENSHOTS = fileURLToPath(new URL("../screenshots/", import.meta.url));
 /** The longest that anything awaited may take: two machines' worth of patience, a bound all the same. */
 const PATIENCE_MS = 60_000;
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const ARGUMENTS = [
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const ARGUMENTS = [
   "--headless=new", "--no-sandbox", "--ignore-certificate-errors", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
@@ -18,14 +18,16 @@ const TRANSPORTS = ["websocket", "bosh", "prebind"];
 const PASSWORDS = { bob: "bob-demo", charlie: "charlie-demo" };
 
 /**
- * Runs one story: `story({ visitor, step, wish, transport })`, with the address and the transport of the command line.
+ * Runs one story: `story({ visitor, step, wish, transport, address })`, with the address and the transport of the command line.
  *
  * `wish(text)` asks whoever runs the program for something, on standard output, and waits for a line that it is granted.
+ *
+ * `more` are arguments of the browser's, and `without` those of playwright's that it is to start without.
  *
  * Each step that was reached is a line on standard output. A failure names the last step, keeps a screenshot of each page
  * what the pages and their streams said, and ends with exit code 1.
  */
-export async function tell(name, story) {
+export async function tell(name, story, { more = [], without = [] } = {}) {
   const [address, transport = "websocket", page = "member"] = process.argv.slice(2);
   if (!address || !TRANSPORTS.includes(transport)) {
     console.error(`usage: node tests/browser/${name}.mjs https://localhost:8443 [${TRANSPORTS.join("|")} [member|domain]]`);
@@ -33,7 +35,7 @@ export async function tell(name, story) {
   }
   const fullName = `${name}-${transport}-${page}`;
   await removeScreenshots(fullName);
-  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGUMENTS });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...ARGUMENTS, ...more], ignoreDefaultArgs: without });
   const visitors = [];
   let last = "the browser has started";
   const step = (text) => console.log(`ok: ${(last = text)}`);
@@ -48,7 +50,7 @@ export async function tell(name, story) {
     return made;
   };
   try {
-    await story({ visitor, step, wish, transport });
+    await story({ visitor, step, wish, transport, address });
     console.log(`passed: ${name} by ${transport}`);
   } catch (error) {
     process.exitCode = 1;
@@ -56,17 +58,29 @@ export async function tell(name, story) {
     for (const one of visitors) await one.confess();
   } finally {
     await browser.close();
-    process.stdin.destroy();
+    // Whoever a story has let in by other means does not keep it going.
+    process.exit();
   }
 }
 
-/** In every page: counts how often it has lost its stream, and keeps its WebSockets for a story to speak on. */
+/** In every page: counts how often it has lost its stream, keeps its WebSockets for a story to speak on, and the texts that came by BOSH. */
 function listen() {
   globalThis.partings = 0;
   globalThis.sockets = [];
   new MutationObserver((changes) => {
     if (changes.some(({ oldValue, target }) => oldValue && !target.dataset?.jid)) globalThis.partings += 1;
   }).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-jid"], attributeOldValue: true });
+  // In the tab's own storage, so that a page that is loaded anew goes on with the list.
+  const note = (answer) => {
+    const texts = [...answer.matchAll(/<message\b[^>]*\btype=['"]groupchat['"].*?<\/message>/gs)].flatMap(([message]) => message.match(/(?<=<body>).*?(?=<\/body>)/s) ?? []);
+    const heard = JSON.parse(sessionStorage.getItem("heard") ?? "[]");
+    if (texts.length) sessionStorage.setItem("heard", JSON.stringify([...heard, ...texts]));
+  };
+  const { send } = XMLHttpRequest.prototype;
+  XMLHttpRequest.prototype.send = function (...all) {
+    this.addEventListener("load", () => this.responseURL.endsWith("/http-bind") && note(this.responseText));
+    return send.apply(this, all);
+  };
   globalThis.WebSocket = class extends WebSocket {
     constructor(...all) {
       super(...all);
@@ -85,6 +99,21 @@ async function removeScreenshots(story) {
 /** Holds, or says what was expected instead. */
 export function expect(holds, sentence) {
   if (!holds) throw new Error(`expected that ${sentence}`);
+}
+
+/** How many of these texts were heard, and which not once. */
+export function tally(texts, heard) {
+  const times = (text) => heard.filter((one) => one === text).length;
+  const wrong = texts.filter((text) => times(text) !== 1).map((text) => `"${text}" ${times(text)} times`);
+  const order = heard.filter((text) => texts.includes(text));
+  const isInOrder = texts.every((text, at) => order[at] === text);
+  return { wrong, isInOrder };
+}
+
+/** Fails unless each was heard once, and in order. */
+export function expectEach(who, { wrong, isInOrder }) {
+  expect(wrong.length === 0, `${who} hears each once, not ${wrong.slice(0, 10).join(", ")} (${wrong.length} in all)`);
+  expect(isInOrder, `${who} hears them in order`);
 }
 
 /** A browser of its own (cookies and storage), with one page. */
@@ -109,6 +138,31 @@ class Visitor {
     made.#about = this.#about;
     made.#context = this.#context;
     return made.#watch(await this.#context.newPage());
+  }
+
+  /** Puts another window before this one, as a visitor does who reads something else; what brings this one back is handed back. */
+  async hide() {
+    // playwright has every page believe that it is seen, and only the one who said so can take it back.
+    const { delegate } = this.#page._connection.toImpl(this.#page);
+    const emulate = (enabled) => delegate._mainFrameSession._client.send("Emulation.setFocusEmulationEnabled", { enabled });
+    await emulate(false);
+    const other = await this.#context.newPage();
+    await other.bringToFront();
+    await this.#page.waitForFunction(() => document.visibilityState === "hidden", undefined, { polling: 100 });
+    return async () => {
+      await other.close();
+      await emulate(true);
+      await this.#page.bringToFront();
+    };
+  }
+
+  /** The same visitor in a copy of this tab: what the tab has stored is copied with it, as where a browser duplicates it. */
+  async clonedTab() {
+    const made = new Visitor();
+    made.#about = this.#about;
+    made.#context = this.#context;
+    const [page] = await Promise.all([this.#context.waitForEvent("page"), this.#page.evaluate(() => void open(location.href))]);
+    return made.#watch(page);
   }
 
   /** Notes what this page says, and what is said to it. */
@@ -190,6 +244,11 @@ class Visitor {
     await Promise.all([asks, this.#page.goto(`${address}/chat?transport=${transport}&jid=${page}`)]);
   }
 
+  /** Opens a page of the site. */
+  async opens(path) {
+    await this.#page.goto(`${this.#about.address}${path}`);
+  }
+
   /** Leaves the site, without a word to it; the tab keeps what it has stored. */
   async leave() {
     await this.#page.goto("about:blank");
@@ -226,7 +285,7 @@ class Visitor {
 
   /** Waits until the page has asked the proxy for something, and nobody was there. */
   async knocksInVain() {
-    const vain = (line) => line.startsWith("failed: ") || line.includes("ERR_CONNECTION_REFUSED");
+    const vain = (line) => line.startsWith("failed: ") || line.includes("net::ERR_");
     await this.#until(vain, `nobody let ${this.#about.name} knock in vain`, this.#said.length);
   }
 
@@ -273,12 +332,13 @@ class Visitor {
 
   /** Waits until Converse.js is signed in under a JID that `expected` matches, and in the lobby; returns the bare JID. */
   async connected(expected = /./) {
-    await this.#page.waitForFunction(
-      (pattern) => new RegExp(pattern).test(document.documentElement.dataset.jid ?? "") && document.documentElement.dataset.room,
-      expected.source,
-    );
+    // In one step: a page that is told to begin anew has no JID for a moment.
+    const jid = await this.#page.waitForFunction((pattern) => {
+      const { jid, room } = document.documentElement.dataset;
+      return new RegExp(pattern).test(jid ?? "") && room && jid;
+    }, expected.source);
     await this.#page.waitForSelector("#chat textarea.chat-textarea");
-    return (await this.#page.getAttribute("html", "data-jid")).split("/")[0];
+    return (await jid.jsonValue()).split("/")[0];
   }
 
   /** Says something in the lobby, and sees it there. */
@@ -294,9 +354,56 @@ class Visitor {
     await this.sees(text);
   }
 
+  /** Says all of these, one after the other, and does not wait to see them. */
+  async saysAll(texts) {
+    const field = "#chat textarea.chat-textarea";
+    for (const text of texts) {
+      await this.#page.fill(field, text);
+      await this.#page.press(field, "Enter");
+      await this.#page.waitForFunction((field) => document.querySelector(field)?.value === "", field, { polling: 10 });
+    }
+  }
+
+  /** How often the lobby shows each of these texts; waits until it shows all. */
+  async shown(texts) {
+    const read = () => [...document.querySelectorAll("#chat .chat-msg__text")].map((element) => element.textContent.trim());
+    return tally(texts, await this.#awaits(texts, () => this.#page.evaluate(read)));
+  }
+
+  /** How often it has lost its stream since the page was loaded. */
+  async partings() {
+    return this.#page.evaluate(() => globalThis.partings);
+  }
+
+  /** How often each of these texts came by BOSH in this tab; waits until all have. */
+  async counts(texts) {
+    return tally(texts, await this.#awaits(texts, () => this.hasHeard()));
+  }
+
+  /** The texts that came by BOSH in this tab. */
+  async hasHeard() {
+    return this.#page.evaluate(() => JSON.parse(sessionStorage.getItem("heard") ?? "[]"));
+  }
+
+  /** What `read` gives, as soon as it has all of these texts, or after long enough. */
+  async #awaits(texts, read) {
+    const until = Date.now() + PATIENCE_MS;
+    let found = await read();
+    while (!texts.every((text) => found.includes(text)) && Date.now() < until) {
+      await this.#page.waitForTimeout(100);
+      found = await read();
+    }
+    return found;
+  }
+
   /** Waits until the lobby shows this text. */
   async sees(text) {
     await this.#page.locator("#chat .chat-msg__text", { hasText: text }).first().waitFor();
+  }
+
+  /** The full JID it is signed in under. */
+  async resource() {
+    return this.#page.getAttribute("html", "data-jid");
   }
 
   /** The value of the site's session cookie. */

@@ -5,6 +5,8 @@ import { awaited, BrowserWebSocket, expectBob, ROOM, step, tell, urls } from "./
 // strophe.js sets this to the class of the package ws when it is loaded.
 globalThis.WebSocket = BrowserWebSocket;
 
+// What the third argument asks for.
+const expected = process.argv[4];
 const NICK = "Bob with strophe";
 const NS_MUC_USER = "http://jabber.org/protocol/muc#user";
 
@@ -20,6 +22,8 @@ await tell("strophe.js by WebSocket", async ({ wire }) => {
     });
   });
   expectBob(connection.jid);
+  const { extensions } = connection._proto.socket;
+  if (expected === "compressed" && !extensions.includes("permessage-deflate")) throw new Error(`nothing was agreed on: ${extensions}`);
   step(`signed in as ${connection.jid}`);
 
   const room = `${ROOM}/${NICK}`;

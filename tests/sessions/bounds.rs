@@ -1,5 +1,6 @@
 //! How many sessions there may be, and how often somebody may come: each bound reached, refused and counted.
 
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::bob;
@@ -114,12 +115,95 @@ async fn who_asks_for_sessions_that_are_not_there_is_told_so_only_so_often() {
 async fn there_are_only_so_many_sessions_over_bosh_in_all() {
     let prosody = Prosody::start().await;
     let proxy = proxy(&prosody, "[bosh]\nsessions = 1").await;
-    let _first = bob(&proxy).prebind().await;
+    let mut first = bob(&proxy).prebind().await;
+    let mut alice = Browser::new(&proxy, Some(session_cookie("alice")));
 
-    let alice = Browser::new(&proxy, Some(session_cookie("alice"))).ask("GET", "/prebind").await;
+    let prebind = alice.ask("GET", "/prebind").await;
+    let (_, begun) = alice.begin(1).await;
 
-    assert_eq!(alice.status, 503, "{alice:?}");
-    counted(&proxy, &reached("sessions", 1)).await;
+    for refused in [prebind, begun] {
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert!(refused.headers.contains_key("access-control-allow-origin"), "{refused:?}");
+    }
+    counted(&proxy, &reached("sessions", 2)).await;
+    first.terminate().await;
+    counted(&proxy, r#"vestibule_sessions{kind="member",transport="bosh"} 0"#).await;
+    alice.prebind().await;
+}
+
+#[tokio::test]
+async fn browser_asks_for_nothing_only_so_often() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\npolling = '10s'").await;
+    let (mut session, _) = bob(&proxy).open("ver='1.11' wait='0' hold='0'").await;
+    assert!(goes_on(&session.send("").await));
+
+    let hasty = session.send("").await;
+
+    assert!(is_terminate(&hasty, "policy-violation"), "{hasty:?}");
+    counted(&proxy, &reached("polling", 1)).await;
+}
+
+#[tokio::test]
+async fn browser_has_only_so_many_requests_unanswered() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "").await;
+    let session = bob(&proxy).sign_in().await;
+    let mut posts = JoinSet::new();
+
+    // One is held; one never comes, and these wait for it. It was told that it may have two.
+    for ahead in [0, 2, 3, 4, 5] {
+        let elements = if ahead == 0 { String::new() } else { ping("ahead") };
+        let body = session.body(session.rid + ahead, "", &elements);
+        let browser = session.browser.clone();
+        posts.spawn(async move { browser.post(body).await });
+    }
+    let answers = posts.join_all().await;
+
+    let told = |condition| answers.iter().filter(|answer| is_terminate(answer, condition)).count();
+    assert_eq!(told("policy-violation"), 1, "{answers:?}");
+    assert_eq!(told("other-request"), 4, "{answers:?}");
+    counted(&proxy, &reached("polling", 1)).await;
+}
+
+#[tokio::test]
+async fn only_so_much_is_kept_that_is_said_to_the_server_before_the_login() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\nearly = '1 KiB'").await;
+    let (mut session, _) = bob(&proxy).begin(1).await;
+
+    let answer = session.send(&message_to_bob(2_000)).await;
+
+    assert!(is_terminate(&answer, "policy-violation"), "{answer:?}");
+    counted(&proxy, &reached("early", 1)).await;
+}
+
+#[tokio::test]
+async fn only_so_much_of_old_answers_is_kept_for_who_asks_for_them_again() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\nanswers = '0 B'").await;
+    let mut session = bob(&proxy).prebind().await;
+    let mut answers = Vec::new();
+    for number in 0..4 {
+        let elements = ping(&format!("number {number}"));
+        let body = session.body(session.rid, "", &elements);
+        let answer = session.send(&elements).await;
+        assert!(answer.body.contains(&format!("number {number}")), "{answer:?}");
+        answers.push((body, answer.body));
+    }
+
+    // The last two may not have been read yet.
+    for (age, (body, answer)) in answers.into_iter().rev().enumerate() {
+        let again = session.browser.post(body).await;
+        if age < 2 {
+            assert_eq!(again.body, answer);
+        } else {
+            assert!(is_terminate(&again, "item-not-found"), "{again:?}");
+        }
+    }
+
+    counted(&proxy, &reached("answers", 2)).await;
+    assert!(goes_on(&session.send(&ping("still there")).await));
 }
 
 #[tokio::test]
@@ -258,4 +342,83 @@ async fn only_so_much_waits_for_a_browser_that_fetches_nothing() {
 
     counted(&proxy, &reached("queue", 1)).await;
     assert!(is_terminate(&session.send("").await, "item-not-found"));
+}
+
+#[tokio::test]
+async fn backlog_is_fetched_whole_and_in_order_in_answers_of_bounded_size() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\nanswer = '8 KiB'").await;
+    let mut session = bob(&proxy).prebind().await;
+    session.exchange("<presence xmlns='jabber:client'/>", &["<presence"]).await;
+    let mut alice = Socket::open(&proxy, Some(&session_cookie("alice"))).await;
+    alice.sign_in("alice@xmpp.localhost").await;
+    let text = |number: u32| format!("number {number:03}");
+
+    for number in 0..30 {
+        let message = message_to_bob(1_000).replace("<body>", &format!("<body>{} ", text(number)));
+        alice.send(&message).await;
+    }
+    counted(&proxy, &reached("answer", 1)).await;
+    let mut heard = String::new();
+    while !heard.contains(&text(29)) {
+        let answer = session.send("").await;
+        assert!(goes_on(&answer) && answer.body.len() <= 8 * 1024 + "</body>".len(), "{answer:?}");
+        heard.push_str(&answer.body);
+    }
+
+    let places: Vec<_> = (0..30).map(|number| heard.find(&text(number)).unwrap()).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert_eq!(heard.matches("number ").count(), 30);
+}
+
+#[tokio::test]
+async fn request_carries_only_so_many_elements() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\nelements = 2").await;
+    let mut session = bob(&proxy).prebind().await;
+    session.exchange(&(ping("one") + &ping("two")), &["one", "two"]).await;
+
+    let answer = session.send(&(ping("three") + &ping("four") + &ping("five"))).await;
+
+    assert!(is_terminate(&answer, "policy-violation"), "{answer:?}");
+    counted(&proxy, &reached("elements", 1)).await;
+}
+
+#[tokio::test]
+async fn only_so_much_is_kept_that_comes_before_its_turn() {
+    let prosody = Prosody::start().await;
+    let proxy = proxy(&prosody, "[bosh]\nahead = '1 KiB'").await;
+    let mut session = bob(&proxy).prebind().await;
+    // The request before this one never comes.
+    session.rid += 1;
+
+    let answer = session.send(&message_to_bob(2_000)).await;
+
+    assert!(is_terminate(&answer, "policy-violation"), "{answer:?}");
+    counted(&proxy, &reached("ahead", 1)).await;
+}
+
+#[tokio::test]
+async fn what_a_browser_does_not_fetch_stays_with_the_server_until_it_does() {
+    let prosody = Prosody::start().await;
+    let small = "[bosh]\nqueue = '16 KiB'\nqueue_limit = '256 KiB'\n[upstream]\nstanza = '128 KiB'";
+    let proxy = proxy(&prosody, small).await;
+    let mut session = bob(&proxy).prebind().await;
+    session.exchange("<presence xmlns='jabber:client'/>", &["<presence"]).await;
+    let mut alice = Socket::open(&proxy, Some(&session_cookie("alice"))).await;
+    alice.sign_in("alice@xmpp.localhost").await;
+    let text = |number: u32| format!("number {number:03}");
+
+    // Six times as much as may wait here at all.
+    for number in 0..40 {
+        let message = message_to_bob(40_000).replace("<body>", &format!("<body>{} ", text(number)));
+        alice.send(&message).await;
+    }
+    alice.send(&ping("all is said")).await;
+    alice.receive_with("all is said").await;
+    let heard = session.receive(&[&text(39)]).await;
+
+    let places: Vec<_> = (0..40).map(|number| heard.find(&text(number)).unwrap()).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(proxy.metrics().await.contains(&reached("queue", 0)));
 }

@@ -166,7 +166,7 @@ async fn line_of_a_session_says_who_and_from_where_as_a_believed_proxy_has_it() 
 }
 
 /// A site whose members are at a scripted server, and whose guests are nowhere.
-async fn before(server: &Server, settings: &str, session: &str) -> Proxy {
+pub(crate) async fn before(server: &Server, settings: &str, session: &str) -> Proxy {
     let at = server.address();
     Proxy::with(&format!(
         "{settings}[[site]]\nhosts = ['localhost']\n\

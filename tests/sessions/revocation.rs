@@ -14,14 +14,20 @@ use tokio::time::timeout;
 use crate::assert_stream_error;
 use crate::bob;
 use crate::bob_by_websocket;
+use crate::counted::before;
 use crate::goes_on;
 use crate::is_terminate;
 use crate::ping;
 use crate::support::bosh::Browser;
 use crate::support::bosh::Session;
+use crate::support::gateway::JWT_SECRET;
 use crate::support::gateway::Proxy;
 use crate::support::gateway::session_cookie;
 use crate::support::prosody::Prosody;
+use crate::support::script::Moment;
+use crate::support::script::Script;
+use crate::support::script::Server;
+use crate::support::script::Trouble;
 use crate::support::websocket::Socket;
 
 #[tokio::test]
@@ -71,6 +77,22 @@ async fn browser_that_is_just_being_signed_in_is_told_on_the_open_stream() {
     proxy.revoke(r#"{"site": "localhost", "username": "bob"}"#).await;
 
     assert_stream_error(&mut socket, "policy-violation").await;
+}
+
+#[tokio::test]
+async fn browser_whose_scripted_server_is_still_waited_for_is_told_on_the_open_stream() {
+    let server = Server::start(Script::Until(Moment::Accepted, Trouble::Hangs)).await;
+    let session = format!("[site.session.jwt]\ncookie = 'session'\nsecret = '{JWT_SECRET}'\n");
+    let proxy = before(&server, "[upstream]\nsign_in = '60s'\nhold = '60s'\n", &session).await;
+    let mut socket = Socket::open(&proxy, Some(&session_cookie("bob"))).await;
+    server.has_seen(|seen| seen.connections == 1).await;
+
+    let answer = proxy.revoke(r#"{"site": "localhost", "username": "bob"}"#).await;
+
+    assert_eq!(answer, (200, r#"{"ended":1}"#.to_owned()));
+    assert!(socket.receive().await.starts_with("<open "));
+    assert_stream_error(&mut socket, "policy-violation").await;
+    server.has_seen(|seen| seen.gone == 1).await;
 }
 
 #[tokio::test]

@@ -67,6 +67,10 @@ impl Browser {
         for certificate in Certificate::from_pem_bundle(&pem).expect("PEM") {
             builder = builder.add_root_certificate(certificate);
         }
+        // As browsers do they agree on HTTP/2, but where the lane of HTTP/1.1 is to be seen (scripts/test).
+        if std::env::var_os("BOSH_OVER_HTTP_1").is_some() {
+            builder = builder.http1_only();
+        }
         let http = builder.build().expect("a client");
         let base = format!("https://{host}:{}", address.port());
         let origin = Some(format!("https://{host}"));
@@ -106,8 +110,28 @@ impl Browser {
 
     /// Posts to `/http-bind`.
     pub(crate) async fn post(&self, body: String) -> Answer {
+        self.post_with(&[("Content-Type", "text/xml; charset=utf-8")], body).await
+    }
+
+    /// Posts with these headers.
+    pub(crate) async fn post_with(&self, headers: &[(&str, &str)], body: String) -> Answer {
         let request = self.http.post(format!("{}/http-bind", self.base)).body(body);
-        read(self.dressed(request).header("Content-Type", "text/xml; charset=utf-8")).await
+        let request = headers
+            .iter()
+            .fold(self.dressed(request), |request, (name, value)| request.header(*name, *value));
+        read(request).await
+    }
+
+    /// Posts as a browser that takes this coding; what comes is left as it is.
+    pub(crate) async fn post_taking(&self, coding: &str, body: String) -> (HeaderMap, Vec<u8>) {
+        let request = self.http.post(format!("{}/http-bind", self.base)).body(body);
+        let request = self.dressed(request).header("Accept-Encoding", coding);
+        let answered = async {
+            let response = request.send().await.expect("an answer");
+            let headers = response.headers().clone();
+            (headers, response.bytes().await.expect("bytes").to_vec())
+        };
+        timeout(PATIENCE, answered).await.expect("an answer in time")
     }
 
     /// Asks with any method at any path.
@@ -137,21 +161,24 @@ impl Browser {
         (Session { browser: self.clone(), jid: String::new(), sid, rid: rid + 1 }, answer)
     }
 
+    /// Begins a session with these attributes; up to the mechanisms.
+    pub(crate) async fn open(&self, wishes: &str) -> (Session, Answer) {
+        let opening = format!("<body rid='1000' to='xmpp.localhost' {wishes} xmlns='{HTTPBIND}'/>");
+        let answer = self.post(opening).await;
+        let sid = attribute(&answer.body, "sid").unwrap_or_default();
+        (Session { browser: self.clone(), jid: String::new(), sid, rid: 1001 }, answer)
+    }
+
     /// Signs in with EXTERNAL and binds, in a session of its own.
     pub(crate) async fn sign_in(&mut self) -> Session {
-        let (mut session, opened) = self.begin(1_000).await;
+        self.sign_in_wishing("").await
+    }
+
+    /// The same, with this inside its request to bind.
+    pub(crate) async fn sign_in_wishing(&mut self, wish: &str) -> Session {
+        let (session, opened) = self.begin(1_000).await;
         assert!(opened.body.contains("EXTERNAL"), "{opened:?}");
-        let success = session
-            .send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>")
-            .await;
-        assert!(success.body.contains("<success"), "{success:?}");
-        let features = session.restart().await;
-        assert!(features.body.contains("urn:ietf:params:xml:ns:xmpp-bind"), "{features:?}");
-        let bind = "<iq type='set' id='bind' xmlns='jabber:client'>\
-                    <bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
-        let bound = session.send(bind).await;
-        session.jid = inside(&bound.body, "jid").unwrap_or_else(|| panic!("{bound:?}"));
-        session
+        session.sign_in_wishing(wish).await
     }
 
     /// Asks for a session that is there already.
@@ -179,6 +206,23 @@ impl Browser {
 }
 
 impl Session {
+    /// Signs in with EXTERNAL and binds, in a session that has just begun, with this inside its request to bind.
+    pub(crate) async fn sign_in_wishing(mut self, wish: &str) -> Self {
+        let success = self
+            .send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>")
+            .await;
+        assert!(success.body.contains("<success"), "{success:?}");
+        let features = self.restart().await;
+        assert!(features.body.contains("urn:ietf:params:xml:ns:xmpp-bind"), "{features:?}");
+        let bind = format!(
+            "<iq type='set' id='bind' xmlns='jabber:client'>\
+             <bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{wish}</bind></iq>"
+        );
+        let bound = self.send(&bind).await;
+        self.jid = inside(&bound.body, "jid").unwrap_or_else(|| panic!("{bound:?}"));
+        self
+    }
+
     /// Sends these elements with the next rid, and waits for the answer.
     pub(crate) async fn send(&mut self, elements: &str) -> Answer {
         self.rid += 1;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::process::Command;
@@ -24,6 +26,7 @@ pub(crate) const GUESTS: &str = "anon.localhost";
 pub(crate) struct Ejabberd {
     /// Holds its files.
     folder: TempDir,
+    settings: String,
     address: SocketAddr,
     /// Kills it.
     child: Child,
@@ -45,6 +48,10 @@ impl Ejabberd {
         let certificate = folder.path().join("server.pem");
         fs::write(&certificate, both.concat()).expect("a certificate");
         let settings = settings.replace(CERTIFICATE, &certificate.display().to_string());
+        Self::spawned(folder, &settings).await
+    }
+
+    async fn spawned(folder: TempDir, settings: &str) -> Self {
         // A port that was free a moment ago may be somebody else's by now.
         for _ in 0..5 {
             let address = free_address();
@@ -52,10 +59,38 @@ impl Ejabberd {
             let (child, log) = spawn(&folder, &settings);
             let line = line_with(&log, &["ejabberd_c2s"]).await;
             if line.contains("Start accepting") {
-                return Self { folder, address, child, log };
+                return Self { folder, settings, address, child, log };
             }
         }
         panic!("ejabberd found no free port");
+    }
+
+    /// Starts one for the demo's domains, which believes tokens that are signed with this secret.
+    pub(crate) async fn with_tokens(secret: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let key = folder.path().join("vestibule.jwk");
+        let encoded = BASE64_URL_SAFE_NO_PAD.encode(secret);
+        fs::write(&key, format!(r#"{{"kty": "oct", "k": "{encoded}"}}"#)).expect("a key");
+        let settings = TOKENS.replace(KEY, &key.display().to_string());
+        Self::spawned(folder, &settings).await
+    }
+
+    /// Kills it, as a crash would, and starts it again at the same address with the same data.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.restart_stopped().await;
+    }
+
+    /// Kills it.
+    pub(crate) async fn stop(&mut self) {
+        self.child.kill().await.expect("ejabberd was running");
+    }
+
+    /// Starts it again after [`stop`](Self::stop).
+    pub(crate) async fn restart_stopped(&mut self) {
+        (self.child, self.log) = spawn(&self.folder, &self.settings);
+        let line = line_with(&self.log, &["ejabberd_c2s"]).await;
+        assert!(line.contains("Start accepting"), "{line}");
     }
 
     /// Where it takes clients, behind a header of the PROXY protocol.
@@ -109,6 +144,34 @@ fn libraries() -> PathBuf {
 pub(crate) const PORT: &str = "5225";
 /// What stands for the certificate's file in a configuration.
 pub(crate) const CERTIFICATE: &str = "/etc/ejabberd/guest.example.org.pem";
+
+/// What stands for the file of the key in a configuration.
+const KEY: &str = "vestibule.jwk";
+
+const TOKENS: &str = "
+hosts: [xmpp.localhost, guest.localhost, anon.localhost]
+auth_method: [jwt]
+jwt_key: 'vestibule.jwk'
+jwt_jid_field: jid
+host_config:
+  anon.localhost:
+    auth_method: [anonymous]
+    anonymous_protocol: sasl_anon
+modules:
+  mod_disco: {}
+  mod_muc:
+    host: conference.localhost
+  mod_offline: {}
+  mod_ping: {}
+  mod_private: {}
+  mod_roster: {}
+  mod_stream_mgmt: {}
+  mod_vcard: {}
+listen:
+  - port: 5225
+    ip: '127.0.0.1'
+    module: ejabberd_c2s
+";
 
 const STRICT: &str = "
 hosts: [anon.localhost]

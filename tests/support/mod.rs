@@ -11,16 +11,21 @@
 
 pub(crate) mod authority;
 pub(crate) mod bosh;
+pub(crate) mod distance;
+pub(crate) mod edge;
 pub(crate) mod ejabberd;
 pub(crate) mod forwarder;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod log;
 pub(crate) mod program;
 pub(crate) mod prosody;
 pub(crate) mod scram;
 pub(crate) mod script;
 pub(crate) mod site;
+pub(crate) mod stage;
+pub(crate) mod story;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
 pub(crate) mod wire;

@@ -65,6 +65,7 @@ pub(crate) struct Server {
     script: watch::Sender<Script>,
     seen: watch::Sender<Seen>,
     auths: watch::Sender<Vec<String>>,
+    headers: watch::Sender<Vec<String>>,
 }
 
 /// What it has seen so far.
@@ -93,6 +94,7 @@ impl Server {
             script: watch::Sender::new(script),
             seen: watch::Sender::default(),
             auths: watch::Sender::default(),
+            headers: watch::Sender::default(),
         };
         let serving = server.clone();
         tokio::spawn(async move {
@@ -129,6 +131,11 @@ impl Server {
         self.auths.borrow().clone()
     }
 
+    /// The headers of the streams to it, behind SASL too.
+    pub(crate) fn headers(&self) -> Vec<String> {
+        self.headers.borrow().clone()
+    }
+
     /// Waits until what it has seen is this.
     pub(crate) async fn has_seen(&self, what: impl Fn(Seen) -> bool) -> Seen {
         let mut seen = self.seen.subscribe();
@@ -154,7 +161,7 @@ impl Play<'_> {
 
     async fn sign_in(&mut self) -> Option<()> {
         self.say(Moment::Accepted, "").await?;
-        let header = self.next("<stream:stream", &[">"]).await?;
+        let header = self.next_header().await?;
         let domain = attribute(&header, "to");
         self.say(Moment::Header, &header_of(&domain)).await?;
         self.say(Moment::Features, MECHANISMS).await?;
@@ -163,7 +170,7 @@ impl Play<'_> {
         self.server.auths.send_modify(|auths| auths.push(auth));
         self.say(Moment::Success, SUCCESS).await?;
         self.server.seen.send_modify(|seen| seen.signed_in += 1);
-        self.next("<stream:stream", &[">"]).await?;
+        self.next_header().await?;
         self.say(Moment::SecondHeader, &header_of(&domain)).await?;
         self.say(Moment::SecondFeatures, BEHIND_SASL).await?;
         let bind = self.next("<iq", &["</iq>"]).await?;
@@ -189,6 +196,12 @@ impl Play<'_> {
             };
             self.say(Moment::Established, &answer).await?;
         }
+    }
+
+    async fn next_header(&mut self) -> Option<String> {
+        let header = self.next("<stream:stream", &[">"]).await?;
+        self.server.headers.send_modify(|headers| headers.push(header.clone()));
+        Some(header)
     }
 
     /// Says its part, or does what it does in place of it; nothing when the connection is over.
@@ -251,6 +264,8 @@ pub(crate) enum Answers {
     Raw(&'static str),
     /// Says this as JSON.
     Json(&'static str),
+    /// Says as JSON what this makes of the question.
+    Says(fn(&str) -> &'static str),
     /// Says this as JSON, a byte at a time.
     Trickles(&'static str),
     /// Begins an answer that never ends.
@@ -316,6 +331,7 @@ impl Whois {
             Answers::Hangs => while socket.read(&mut [0; 4096]).await.ok()? > 0 {},
             Answers::Raw(words) => socket.write_all(words.as_bytes()).await.ok()?,
             Answers::Json(json) => socket.write_all(ok(json).as_bytes()).await.ok()?,
+            Answers::Says(to) => socket.write_all(ok(to(&request)).as_bytes()).await.ok()?,
             Answers::Trickles(json) => {
                 let _ = socket.set_nodelay(true);
                 for byte in ok(json).bytes() {

@@ -1,34 +1,112 @@
 //! The demo site, run by Node as the demo does, and the proxy in front of it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use reqwest::Certificate;
 use reqwest::redirect::Policy;
 use tokio::io::AsyncBufReadExt;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::process::Command;
 use tokio::time::timeout;
+use vestibule::pass::jwt::Signer;
+use vestibule::secret::Secret;
 
+use crate::support::ejabberd::Ejabberd;
 use crate::support::forwarder::Forwarder;
 use crate::support::forwarder::Way;
 use crate::support::gateway::Proxy;
+use crate::support::http::counted;
+use crate::support::prosody::ANONYMOUS;
 use crate::support::prosody::GUESTS;
 use crate::support::prosody::MEMBERS;
 use crate::support::prosody::Prosody;
 use crate::support::prosody::free_address;
+use crate::support::story;
+use crate::support::story::LONGEST_VISIT;
+use crate::support::tickets;
 
-/// The demo site with a chat: Prosody behind it, the proxy before it.
+/// The XMPP server behind a site.
+#[derive(Debug)]
+pub(crate) enum Server {
+    Prosody(Prosody),
+    Ejabberd(Ejabberd),
+}
+
+impl Server {
+    pub(crate) async fn prosody() -> Self {
+        Self::Prosody(Prosody::start().await)
+    }
+
+    pub(crate) async fn ejabberd() -> Self {
+        Self::Ejabberd(Ejabberd::with_tokens(TOKEN_SECRET).await)
+    }
+
+    /// Where it takes clients.
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Prosody(prosody) => prosody.address(),
+            Self::Ejabberd(ejabberd) => ejabberd.address(),
+        }
+    }
+
+    /// What it is shown for a visitor.
+    pub(crate) fn pass(&self) -> String {
+        match self {
+            Self::Prosody(prosody) => {
+                let secret = prosody.folder().join("ticket.secret");
+                format!("secret = {{ file = '{}' }}", secret.display())
+            }
+            Self::Ejabberd(_) => format!("pass = 'jwt'\nsecret = '{TOKEN_SECRET}'"),
+        }
+    }
+
+    /// What a member shows the server himself, by SASL PLAIN: once, and soon.
+    pub(crate) fn password_of(&self, username: &str) -> String {
+        match self {
+            Self::Prosody(_) => tickets::ticket(MEMBERS, username),
+            Self::Ejabberd(_) => Signer::new(&Secret::new(TOKEN_SECRET), Duration::from_secs(60))
+                .sign(username, MEMBERS, SystemTime::now(), tickets::nonce()),
+        }
+    }
+
+    fn as_prosody(&self) -> &Prosody {
+        match self {
+            Self::Prosody(prosody) => prosody,
+            Self::Ejabberd(_) => panic!("only Prosody does this"),
+        }
+    }
+
+    async fn stop(&mut self) {
+        match self {
+            Self::Prosody(prosody) => prosody.stop().await,
+            Self::Ejabberd(ejabberd) => ejabberd.stop().await,
+        }
+    }
+
+    async fn restart_stopped(&mut self) {
+        match self {
+            Self::Prosody(prosody) => prosody.restart_stopped().await,
+            Self::Ejabberd(ejabberd) => ejabberd.restart_stopped().await,
+        }
+    }
+}
+
+/// The demo site with a chat: an XMPP server behind it, the proxy before it.
 #[derive(Debug)]
 pub(crate) struct Site {
     /// Where its members and guests are.
-    pub(crate) prosody: Prosody,
+    server: Server,
+    /// What stands between the proxy and the server.
+    upstream: Forwarder,
+    /// What stands between browsers and the proxy.
+    network: Forwarder,
     /// What browsers speak with.
     pub(crate) proxy: Proxy,
     /// What stands in the way to the site's answers about its visitors.
@@ -36,7 +114,7 @@ pub(crate) struct Site {
     /// What stands where the server was, while that hangs.
     silent: Option<TcpListener>,
     held: Vec<TcpStream>,
-    _server: Child,
+    _pages: Child,
 }
 
 impl Site {
@@ -52,32 +130,52 @@ impl Site {
 
     /// Starts all three, with settings of the proxy's and more keys of its `[[site]]`.
     pub(crate) async fn start_as(settings: &str, keys: &str) -> Self {
-        let prosody = Prosody::start().await;
-        let (server, address) = serve().await;
+        Self::before(Server::prosody().await, settings, keys).await
+    }
+
+    /// Starts all three, with guests who sign in by ANONYMOUS.
+    pub(crate) async fn with_anonymous_guests(settings: &str) -> Self {
+        let guests = (ANONYMOUS, "pass = 'anonymous'".to_owned());
+        Self::with_guests(Server::prosody().await, (settings, ""), guests).await
+    }
+
+    /// Starts the site and the proxy before this server.
+    pub(crate) async fn before(server: Server, settings: &str, keys: &str) -> Self {
+        let guests = (GUESTS, server.pass());
+        Self::with_guests(server, (settings, keys), guests).await
+    }
+
+    async fn with_guests(
+        server: Server,
+        (settings, keys): (&str, &str),
+        (guests, pass_of_guests): (&str, String),
+    ) -> Self {
+        let (pages, address) = serve(guests).await;
         let site = address.trim_start_matches("http://").parse().expect("an address");
         let whois = Forwarder::to(site).await;
         let at = free_address();
-        let (upstream, secret) = (prosody.address(), prosody.folder().join("ticket.secret"));
-        let secret = secret.display();
+        let (upstream, network) = (Forwarder::to(server.address()).await, Forwarder::to(at).await);
+        let (behind, pass) = (upstream.address(), server.pass());
         let proxy = Proxy::at(
             at,
             &format!(
                 "{settings}[[site]]\nhosts = ['localhost']\norigins = ['https://localhost:{port}']\nbackend = '{address}'\n\
                  reserved = ['admin']\nrooms = 'conference.localhost'\n{keys}\n\
-                 [site.registered]\ndomain = '{MEMBERS}'\nupstream = '{upstream}'\nsecret = {{ file = '{secret}' }}\n\
-                 [site.guests]\ndomain = '{GUESTS}'\nupstream = '{upstream}'\nsecret = {{ file = '{secret}' }}\n\
+                 [site.registered]\ndomain = '{MEMBERS}'\nupstream = '{behind}'\n{pass}\n\
+                 [site.guests]\ndomain = '{guests}'\nupstream = '{behind}'\n{pass_of_guests}\n\
                  [site.session.whois]\nurl = 'http://{asked}/chat/whois'\nsecret = '{WHOIS_SECRET}'\ncookies = ['PHPSESSID']\n",
-                port = at.port(),
+                port = network.address().port(),
                 asked = whois.address(),
             ),
         )
         .await;
-        Self { prosody, proxy, whois, silent: None, held: Vec::new(), _server: server }
+        let (silent, held) = (None, Vec::new());
+        Self { server, upstream, network, proxy, whois, silent, held, _pages: pages }
     }
 
     /// Where browsers find it.
     pub(crate) fn url(&self) -> String {
-        format!("https://localhost:{}", self.proxy.address().port())
+        format!("https://localhost:{}", self.network.address().port())
     }
 
     /// Signs in with the site's own form, through the proxy; the session's cookie.
@@ -85,7 +183,7 @@ impl Site {
         let certificate = std::fs::read(self.proxy.certificate()).expect("a certificate");
         let trusted = Certificate::from_pem_bundle(&certificate).expect("PEM");
         let client = reqwest::Client::builder().tls_certs_only(trusted).redirect(Policy::none());
-        let client = client.resolve("localhost", self.proxy.address()).build().expect("a client");
+        let client = client.resolve("localhost", self.network.address()).build().expect("a client");
         let password = format!("{username}-demo");
         let form = [("username", username), ("password", &password)];
         let login = client.post(format!("{}/login", self.url())).form(&form);
@@ -115,52 +213,27 @@ impl Site {
 impl Site {
     /// Like [`visited_by`](Self::visited_by), for a program that has wishes on the way: what is to fail, and to work again.
     pub(crate) async fn seen_by(&mut self, script: &str, arguments: &[&str]) {
-        let mut child = Command::new("node")
-            .arg(repository().join("tests").join(script))
-            .arg(self.url())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("node is installed");
-        let mut answers = child.stdin.take().expect("it is piped");
-        let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut complaint = child.stderr.take().expect("it is piped");
-        let complaint = tokio::spawn(async move {
-            let mut text = String::new();
-            complaint.read_to_string(&mut text).await.expect("text");
-            text
-        });
-        let mut story = Vec::new();
-        let told = async {
-            while let Some(line) = said.next_line().await.expect("text") {
-                if let Some(wish) = line.strip_prefix("wish: ") {
-                    self.grant(wish).await;
-                    // Who has failed meanwhile does not read this any more.
-                    let _ = answers.write_all(b"granted\n").await;
-                }
-                story.push(line);
-            }
-            child.wait().await.expect("it ends")
-        };
-        let ended = timeout(LONGEST_VISIT, told).await;
-        // Who does not come to an end says no more.
-        child.start_kill().ok();
-        let complaint = complaint.await.expect("it is read");
-        let succeeded = matches!(&ended, Ok(status) if status.success());
-        assert!(succeeded, "{script} {arguments:?}: {ended:?}\n{}\n{complaint}", story.join("\n"));
+        let url = self.url();
+        let arguments = [&[url.as_str()], arguments].concat();
+        let certificate = self.proxy.certificate();
+        story::told((script, &arguments), &certificate, async |wish| self.grant(wish).await).await;
+    }
+
+    /// Waits until so many chats of members are there, on one connection.
+    async fn carries(&self, transport: &str, chats: u64) {
+        let sessions = format!("vestibule_sessions{{kind=\"member\",transport=\"{transport}\"}}");
+        counted(&self.proxy, &sessions, chats).await;
+        counted(&self.proxy, "vestibule_connections", 1).await;
     }
 
     /// Does what a story asks for.
     async fn grant(&mut self, wish: &str) {
         match wish {
-            "the server is down" => self.prosody.stop().await,
+            "the server is down" => self.server.stop().await,
             "the server hangs" => {
-                self.prosody.stop().await;
+                self.server.stop().await;
                 self.silent =
-                    Some(TcpListener::bind(self.prosody.address()).await.expect("its port"));
+                    Some(TcpListener::bind(self.server.address()).await.expect("its port"));
             }
             "somebody is held" => {
                 let silent = self.silent.as_ref().expect("the server hangs");
@@ -172,16 +245,30 @@ impl Site {
             "the server is up" => {
                 self.silent = None;
                 self.held.clear();
-                self.prosody.restart_stopped().await;
+                self.server.restart_stopped().await;
             }
-            "the server stands still" => self.prosody.signal("STOP").await,
-            "the server moves on" => self.prosody.signal("CONT").await,
-            "the server restarts" => self.prosody.restart().await,
-            "the server has another secret" => self.prosody.configure(OTHER_SECRET).await,
+            "the server stands still" => self.server.as_prosody().signal("STOP").await,
+            "the server moves on" => self.server.as_prosody().signal("CONT").await,
+            "the server restarts" => {
+                self.server.stop().await;
+                self.server.restart_stopped().await;
+            }
+            "upstream's connections break" => {
+                self.upstream.now(Way::Cut);
+                self.upstream.now(Way::Open);
+            }
+            "the network stands still" => self.network.now(Way::Still),
+            "the network moves on" => self.network.now(Way::Open),
+            "the server has another secret" => {
+                self.server.as_prosody().configure(OTHER_SECRET).await;
+            }
             "a pass is refused" => {
-                self.prosody.logged(&["Refused a ticket", "not signed with our secret"]).await;
+                self.server
+                    .as_prosody()
+                    .logged(&["Refused a ticket", "not signed with our secret"])
+                    .await;
             }
-            "the server has its secret again" => self.prosody.configure("").await,
+            "the server has its secret again" => self.server.as_prosody().configure("").await,
             "whois hangs" => self.whois.now(Way::Hangs),
             "whois is down" => self.whois.now(Way::Cut),
             "whois is up" => self.whois.now(Way::Open),
@@ -189,6 +276,13 @@ impl Site {
                 let question = r#"{"site": "localhost", "username": "bob"}"#;
                 assert_eq!(self.proxy.revoke(question).await.0, 200);
             }
+            "one connection carries one chat over HTTP/2" => {
+                self.carries("websocket_http2", 1).await;
+            }
+            "one connection carries two chats over HTTP/2" => {
+                self.carries("websocket_http2", 2).await;
+            }
+            "a connection of its own carries one chat" => self.carries("websocket", 1).await,
             "the proxy is down" => self.proxy.go_down().await,
             "the proxy is up" => self.proxy.come_up().await,
             "the proxy restarts" => self.proxy.restart().await,
@@ -198,10 +292,10 @@ impl Site {
 }
 
 /// Starts the site on a free port; its address.
-async fn serve() -> (Child, String) {
+pub(crate) async fn serve(guests: &str) -> (Child, String) {
     let mut child = Command::new("node")
         .arg(repository().join("examples/demo-site/server.mjs"))
-        .args(["--listen", "127.0.0.1:0", "--whois-secret", WHOIS_SECRET])
+        .args(["--listen", "127.0.0.1:0", "--whois-secret", WHOIS_SECRET, "--guests", guests])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -229,7 +323,7 @@ const OTHER_SECRET: &str = "for _, host in ipairs { 'xmpp.localhost', 'guest.loc
     vestibule_secret = 'another secret than the proxy has'
 end";
 
-const WHOIS_SECRET: &str = "a secret that the site and the proxy share in tests";
+/// What signs the tokens that ejabberd is shown.
+const TOKEN_SECRET: &str = "a secret that only the tests and ejabberd know";
 
-/// A browser takes seconds; a loaded machine takes more.
-const LONGEST_VISIT: Duration = Duration::from_secs(240);
+pub(crate) const WHOIS_SECRET: &str = "a secret that the site and the proxy share in tests";

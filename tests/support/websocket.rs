@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderMap;
 use tokio_tungstenite::tungstenite::http::HeaderName;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::support::gateway::ORIGIN;
 use crate::support::gateway::Proxy;
@@ -83,6 +84,14 @@ impl Socket {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// One that is open already.
+    pub(crate) async fn behind(connection: S, headers: HeaderMap) -> Self {
+        Self {
+            stream: WebSocketStream::from_raw_socket(connection, Role::Client, None).await,
+            headers,
+        }
+    }
+
     /// Opens one over a connection that is made.
     pub(crate) async fn upgrade(
         connection: S,
@@ -138,17 +147,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// The next frame but pings and pongs; none when the connection is over.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        loop {
-            let next =
-                timeout(PATIENCE, self.stream.next()).await.expect("something comes in time");
-            match next {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(message)) => return Some(message),
-                // tungstenite calls a connection that ends behind the close frame an error.
-                Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => return None,
-                Some(Err(error)) => panic!("{error}"),
+        let next = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(message)) => return Some(message),
+                    // tungstenite calls a connection that ends behind the close frame an error.
+                    Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
+                        return None;
+                    }
+                    Some(Err(error)) => panic!("{error}"),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, next).await.expect("something comes in time")
+    }
+
+    /// The next frame of any kind.
+    pub(crate) async fn next_of_any_kind(&mut self) -> Message {
+        let next = timeout(PATIENCE, self.stream.next()).await;
+        next.expect("something comes in time").expect("it is open").expect("a frame")
+    }
+
+    /// Closes, and waits until the other end has done so too.
+    pub(crate) async fn close(&mut self) {
+        self.stream.close(None).await.expect("it is open");
+        while self.next().await.is_some() {}
+    }
+
+    /// What carries it.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream.into_inner()
     }
 
     /// Opens the stream to a domain; `<open/>` and the features that come back.

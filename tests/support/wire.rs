@@ -46,6 +46,16 @@ impl Wire {
         read
     }
 
+    /// The body of the next answer over HTTP/1.1, which says how long it is.
+    pub(crate) async fn read_answer(&mut self) -> String {
+        let head = self.read_to("\r\n\r\n").await;
+        let (_, length) = head.split_once("content-length: ").expect("a length");
+        let length = length.lines().next().and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.expect("a number")];
+        self.stream.read_exact(&mut body).await.expect("a whole answer");
+        String::from_utf8(body).expect("text")
+    }
+
     /// Reads until the other side closes or breaks off; what was read.
     pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut read = Vec::new();

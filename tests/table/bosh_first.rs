@@ -208,7 +208,7 @@ async fn no_well_formed_body_is_bad_request_before_a_scripted_server_is_asked() 
         "no XML",
         "<!DOCTYPE x [<!ENTITY a 'b'>]><body/>",
         "<?php ?><body rid='1' xmlns='http://jabber.org/protocol/httpbind'/>",
-        "<body rid='1' xmlns='http://jabber.org/protocol/httpbind'><!-- --></body>",
+        "<body rid='1' ver='1.6' xmlns='http://jabber.org/protocol/httpbind'><!-- --></body>",
         "<body xmlns='http://jabber.org/protocol/httpbind'/>",
         "<message/>",
     ] {

@@ -1,8 +1,7 @@
 //! The column "WebSocket".
 
 mod bounds;
-
-use tokio::net::TcpListener;
+mod framing;
 
 use super::ASKED_FOR;
 use super::BOB;
@@ -167,15 +166,35 @@ async fn scripted_server_that_is_itself_again_in_time_is_waited_for() {
     let server = Server::start(Script::Until(Moment::Success, Trouble::Hangs)).await;
     let proxy = before(&server, HELD).await;
 
-    let cookie = session_cookie("bob");
-    let held = Socket::open(&proxy, Some(&cookie));
+    let mut socket = bob(&proxy).await;
     let recovers = async {
         server.has_seen(|seen| seen.connections >= 2).await;
         server.now(Script::Good);
     };
-    let (mut socket, ()) = tokio::join!(held, recovers);
+    let (jid, ()) = tokio::join!(socket.sign_in("bob@xmpp.localhost"), recovers);
 
-    assert!(socket.sign_in("bob@xmpp.localhost").await.starts_with("bob@xmpp.localhost/"));
+    assert!(jid.starts_with("bob@xmpp.localhost/"), "{jid}");
+}
+
+#[tokio::test]
+async fn what_the_browser_says_while_a_scripted_server_is_waited_for_is_heard_when_it_is_there() {
+    let server = Server::start(Script::Until(Moment::Success, Trouble::Hangs)).await;
+    let proxy = before(&server, HELD).await;
+    let mut bob = bob(&proxy).await;
+    bob.send(OPEN).await;
+    assert!(bob.receive().await.starts_with("<open "));
+
+    bob.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>").await;
+    bob.send(OPEN).await;
+    server.has_seen(|seen| seen.connections >= 2).await;
+    server.now(Script::Good);
+
+    for answer in
+        ["EXTERNAL</mechanism>", "<success ", "<open ", "urn:ietf:params:xml:ns:xmpp-bind"]
+    {
+        let said = bob.receive().await;
+        assert!(said.contains(answer), "{answer}: {said}");
+    }
 }
 
 #[tokio::test]
@@ -184,11 +203,10 @@ async fn server_that_restarts_is_waited_for() {
     let proxy = Proxy::before(&prosody).await;
     prosody.stop().await;
 
-    let cookie = session_cookie("bob");
-    let held = Socket::open(&proxy, Some(&cookie));
-    let (mut bob, ()) = tokio::join!(held, prosody.restart_stopped());
+    let mut bob = bob(&proxy).await;
+    let (jid, ()) = tokio::join!(bob.sign_in("bob@xmpp.localhost"), prosody.restart_stopped());
 
-    assert!(bob.sign_in("bob@xmpp.localhost").await.starts_with("bob@"));
+    assert!(jid.starts_with("bob@xmpp.localhost/"), "{jid}");
 }
 
 #[tokio::test]
@@ -291,24 +309,38 @@ async fn conflict_of_the_scripted_server_is_told_as_it_is() {
 }
 
 #[tokio::test]
-async fn shutdown_while_the_upgrade_is_held_is_503() {
-    let mut prosody = Prosody::start().await;
-    let mut proxy = Proxy::before(&prosody).await;
-    prosody.stop().await;
-    let silent = TcpListener::bind(prosody.address()).await.unwrap();
-
-    let cookie = session_cookie("bob");
-    let headers = [("origin", ORIGIN), ("cookie", cookie.as_str())];
+async fn shutdown_while_the_scripted_site_is_asked_is_503() {
+    let whois = Whois::start(Answers::Hangs).await;
+    let server = Server::start(Script::Good).await;
+    let mut proxy = before_both(&server, &whois, HELD).await;
     let address = proxy.address();
     let tls = proxy.tls("http/1.1");
+    let headers = [("origin", ORIGIN), ("cookie", ASKED_FOR)];
     let held = Socket::dial(address, tls, "/xmpp-websocket", &headers);
     let goes = async {
-        let _asked = silent.accept().await.unwrap();
+        whois.was_asked(1).await;
         proxy.begin_stop();
     };
     let (opened, ()) = tokio::join!(held, goes);
 
     assert_eq!(opened.unwrap_err(), 503);
+}
+
+#[tokio::test]
+async fn shutdown_while_the_scripted_server_is_waited_for_is_system_shutdown() {
+    let server = Server::start(Script::Until(Moment::Accepted, Trouble::Hangs)).await;
+    let mut proxy = before(&server, HELD).await;
+    let mut bob = bob(&proxy).await;
+    bob.send(OPEN).await;
+    let open = bob.receive().await;
+    assert!(open.starts_with("<open "), "no word of the server is in it: {open}");
+    server.has_seen(|seen| seen.connections == 1).await;
+
+    proxy.begin_stop();
+
+    assert_error(&bob.receive().await, "system-shutdown", "we go down");
+    assert_closed(&mut bob).await;
+    server.has_seen(|seen| seen.gone == 1).await;
 }
 
 #[tokio::test]
@@ -357,4 +389,6 @@ async fn forbidden_xml_is_a_stream_error_at_every_moment() {
     }
 }
 
+const OPEN: &str =
+    "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='xmpp.localhost' version='1.0'/>";
 const BIND: &str = "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";

@@ -1,24 +1,32 @@
-//! One browser's XMPP over BOSH (XEP-0124, XEP-0206): two connections, on one of which an answer is held.
+//! One browser's XMPP over BOSH (XEP-0124, XEP-0206): two connections, or one of HTTP/2; an answer is held.
 
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::bail;
 
+use crate::http;
 use crate::http::Answer;
-use crate::http::Connection;
+use crate::http2;
 use crate::target::Target;
+use crate::target::Version;
 use crate::websocket::BIND;
 
 /// A BOSH session.
 pub struct Session {
-    connections: [Connection; 2],
-    /// How many requests wait for their answer, the first of them on the connection `first`.
+    line: Line,
+    /// How many requests wait for their answer.
     asked: usize,
-    first: usize,
     sid: String,
     rid: u64,
     /// Stanzas to be sent with the next request.
     out: String,
+}
+
+/// What its requests go over.
+enum Line {
+    /// Two connections of HTTP/1.1; the first answer comes on that of this number.
+    Two(Box<[http::Connection; 2]>, usize),
+    One(Box<http2::Connection>),
 }
 
 impl Session {
@@ -28,19 +36,20 @@ impl Session {
         cookie: Option<&str>,
         auth: &str,
     ) -> Result<(Self, String)> {
-        let mut one = Connection::open(target, cookie).await?;
+        let mut line = Line::open(target, cookie).await?;
         let domain = &target.domain;
         let request = format!(
             "<body xmlns='{HTTP_BIND}' xmlns:xmpp='urn:xmpp:xbosh' rid='{FIRST}' to='{domain}' wait='60' hold='1' ver='1.11' \
              xmpp:version='1.0' content='text/xml; charset=utf-8' xml:lang='en'/>"
         );
-        one.post(PATH, &request).await?;
-        let begun = one.answer().await?;
+        line.post(0, &request).await?;
+        let begun = line.answer().await?;
         let sid =
             attribute(&begun.body, "sid").with_context(|| format!("no session: {}", begun.body))?;
-        let connections = pair(one, target, begun.cookie.as_deref().or(cookie)).await?;
-        let mut made =
-            Self { connections, asked: 0, first: 0, sid, rid: FIRST, out: String::new() };
+        if let Some(cookie) = begun.cookie.as_deref().or(cookie) {
+            line.show(cookie);
+        }
+        let mut made = Self { line, asked: 0, sid, rid: FIRST, out: String::new() };
         if !begun.body.contains("<mechanisms") {
             made.hear("<mechanisms").await?;
         }
@@ -58,13 +67,17 @@ impl Session {
 
     /// A session that the gateway has signed in to before it answers; with its full JID.
     pub async fn prebind(target: &Target, cookie: Option<&str>) -> Result<(Self, String)> {
-        let mut one = Connection::open(target, cookie).await?;
+        let mut one = http::Connection::open(target, cookie).await?;
         let Answer { cookie: set, body } = one.get("/prebind").await?;
         let prebound: Prebound =
             serde_json::from_str(&body).context("/prebind answers with JSON")?;
-        let connections = pair(one, target, set.as_deref().or(cookie)).await?;
+        let other = http::Connection::open(target, None).await?;
+        let mut line = Line::Two(Box::new([one, other]), 0);
+        if let Some(cookie) = set.as_deref().or(cookie) {
+            line.show(cookie);
+        }
         let Prebound { jid, sid, rid } = prebound;
-        Ok((Self { connections, asked: 0, first: 0, sid, rid: rid - 1, out: String::new() }, jid))
+        Ok((Self { line, asked: 0, sid, rid: rid - 1, out: String::new() }, jid))
     }
 
     /// Queues stanzas for the next request.
@@ -83,9 +96,8 @@ impl Session {
 
     /// The next answer's body, which may hold nothing.
     pub async fn receive(&mut self) -> Result<String> {
-        let answer = self.connections[self.first].answer().await?;
+        let answer = self.line.answer().await?;
         self.asked -= 1;
-        self.first = 1 - self.first;
         if answer.body.contains("terminate") {
             bail!("the gateway ended the session: {}", answer.body);
         }
@@ -119,8 +131,7 @@ impl Session {
             "<body xmlns='{HTTP_BIND}' rid='{}' sid='{}'{attributes}>{out}</body>",
             self.rid, self.sid
         );
-        let free = (self.first + self.asked) % 2;
-        self.connections[free].post(PATH, &body).await?;
+        self.line.post(self.asked, &body).await?;
         self.asked += 1;
         Ok(())
     }
@@ -133,16 +144,48 @@ struct Prebound {
     rid: u64,
 }
 
-/// Another connection beside the first. A guest has his cookie from its first answer on, and shows it with whatever follows.
-async fn pair(
-    mut one: Connection,
-    target: &Target,
-    cookie: Option<&str>,
-) -> Result<[Connection; 2]> {
-    if let Some(cookie) = cookie {
-        one.show(cookie);
+impl Line {
+    /// As `target` speaks HTTP.
+    async fn open(target: &Target, cookie: Option<&str>) -> Result<Self> {
+        Ok(match target.version {
+            Version::Http1 => {
+                let one = http::Connection::open(target, cookie).await?;
+                let other = http::Connection::open(target, cookie).await?;
+                Self::Two(Box::new([one, other]), 0)
+            }
+            Version::Http2 => Self::One(Box::new(http2::Connection::open(target, cookie).await?)),
+        })
     }
-    Ok([one, Connection::open(target, cookie).await?])
+
+    /// Has what follows bear this `Cookie` header: a guest has his from the first answer on.
+    fn show(&mut self, cookie: &str) {
+        match self {
+            Self::Two(connections, _) => connections.iter_mut().for_each(|one| one.show(cookie)),
+            Self::One(connection) => connection.show(cookie),
+        }
+    }
+
+    /// Asks while so many wait.
+    async fn post(&mut self, waiting: usize, body: &str) -> Result<()> {
+        match self {
+            Self::Two(connections, first) => {
+                connections[(*first + waiting) % 2].post(PATH, body).await
+            }
+            Self::One(connection) => connection.post(PATH, body).await,
+        }
+    }
+
+    /// The next answer. Cancel safe.
+    async fn answer(&mut self) -> Result<Answer> {
+        match self {
+            Self::Two(connections, first) => {
+                let answer = connections[*first].answer().await?;
+                *first = 1 - *first;
+                Ok(answer)
+            }
+            Self::One(connection) => connection.answer().await,
+        }
+    }
 }
 
 fn attribute(body: &str, name: &str) -> Option<String> {

@@ -2,12 +2,15 @@
 //! they cost the processes in between.
 
 pub mod target;
+pub mod tunnel;
 
 pub mod visitors;
 
 pub mod websocket;
 
 pub mod http;
+
+pub mod http2;
 
 pub mod bosh;
 

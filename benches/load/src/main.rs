@@ -56,6 +56,9 @@ struct Arguments {
     /// How they carry XMPP.
     #[arg(long, value_enum, default_value = "websocket")]
     transport: Transport,
+    /// How many of them are on one connection, by websocket-http2.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=50))]
+    on_one: u8,
     /// Members: the Cookie headers of this file, one a line. Without this and --jwt-secret all are guests.
     #[arg(long, value_name = "FILE", conflicts_with = "jwt_secret")]
     cookies: Option<PathBuf>,
@@ -148,6 +151,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
 async fn crowd(url: &str, arguments: &Arguments) -> Result<Crowd> {
     let authorities = arguments.authorities.as_deref();
     let target = Target::find(url, &arguments.domain, authorities, Tickets::Kept).await?;
+    let target = target.with_sockets(arguments.on_one.into());
     let target = match arguments.bind {
         Some(source) => target.coming_from(source).await?,
         None => target,

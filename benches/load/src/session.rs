@@ -14,13 +14,17 @@ use crate::websocket::Socket;
 
 /// How browsers carry XMPP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Transport {
     /// RFC 7395.
     Websocket,
+    /// The same, over HTTP/2 (RFC 8441).
+    WebsocketHttp2,
     /// XEP-0124 and XEP-0206, signed in to by the browser.
     Bosh,
-    /// The same, signed in to by the gateway: `/prebind`.
+    /// The same, over one connection of HTTP/2.
+    BoshHttp2,
+    /// By BOSH, signed in to by the gateway: `/prebind`.
     Prebind,
     /// RFC 6120 to the XMPP server itself, without a gateway and without TLS: what a gateway's cost is held against.
     #[value(skip)]
@@ -57,8 +61,18 @@ impl Session {
                 let jid = socket.sign_in(&target.domain, &auth).await?;
                 (Carrier::Websocket(Box::new(socket)), jid)
             }
+            Transport::WebsocketHttp2 => {
+                let mut socket = Socket::tunnel(target, cookie).await?;
+                let jid = socket.sign_in(&target.domain, &auth).await?;
+                (Carrier::Websocket(Box::new(socket)), jid)
+            }
             Transport::Bosh => {
                 let (session, jid) = bosh::Session::sign_in(target, cookie, &auth).await?;
+                (Carrier::Bosh(Box::new(session)), jid)
+            }
+            Transport::BoshHttp2 => {
+                let target = target.by_http2();
+                let (session, jid) = bosh::Session::sign_in(&target, cookie, &auth).await?;
                 (Carrier::Bosh(Box::new(session)), jid)
             }
             Transport::Prebind => {

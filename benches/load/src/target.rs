@@ -20,6 +20,8 @@ use tokio::net::lookup_host;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::tunnel::Lines;
+
 /// Where browsers connect to, and how.
 #[derive(Clone)]
 pub struct Target {
@@ -31,9 +33,22 @@ pub struct Target {
     pub origin: String,
     /// The XMPP domain that browsers name.
     pub domain: String,
-    tls: TlsConnector,
+    /// The connections of WebSockets over HTTP/2.
+    pub lines: Arc<Lines>,
+    /// How HTTP is spoken there.
+    pub version: Version,
+    tls: Arc<ClientConfig>,
     /// Where browsers come from, if that is said.
     source: Option<IpAddr>,
+}
+
+/// A version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// One request at a time on a connection.
+    Http1,
+    /// Many (RFC 9113).
+    Http2,
 }
 
 /// Whether a browser that comes again shows what it was given last time (RFC 8446 §2.2).
@@ -70,9 +85,25 @@ impl Target {
             address,
             origin: format!("https://{place}"),
             domain: domain.to_owned(),
-            tls: connector(authorities, tickets)?,
+            lines: Arc::new(Lines::of(1)),
+            version: Version::Http1,
+            tls: client(authorities, tickets)?,
             source: None,
         })
+    }
+
+    /// The same, with so many WebSockets on one connection of HTTP/2.
+    #[must_use]
+    pub fn with_sockets(&self, each: usize) -> Self {
+        Self { lines: Arc::new(Lines::of(each)), ..self.clone() }
+    }
+
+    /// The same, where HTTP/2 is spoken.
+    #[must_use]
+    pub fn by_http2(&self) -> Self {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        Self { version: Version::Http2, tls: Arc::new(tls), ..self.clone() }
     }
 
     /// The same, by an address of its kind, with browsers that come from `source`.
@@ -100,11 +131,12 @@ impl Target {
         let socket = socket.context("cannot connect")?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone())?;
-        self.tls.connect(name, socket).await.context("the TLS handshake failed")
+        let connector = TlsConnector::from(self.tls.clone());
+        connector.connect(name, socket).await.context("the TLS handshake failed")
     }
 }
 
-fn connector(authorities: Option<&Path>, tickets: Tickets) -> Result<TlsConnector> {
+fn client(authorities: Option<&Path>, tickets: Tickets) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     if let Some(file) = authorities {
         for certificate in CertificateDer::pem_file_iter(file)? {
@@ -129,5 +161,5 @@ fn connector(authorities: Option<&Path>, tickets: Tickets) -> Result<TlsConnecto
     if tickets == Tickets::Dropped {
         config.resumption = Resumption::disabled();
     }
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }

@@ -11,17 +11,48 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::target::Target;
+use crate::tunnel::Tunnel;
 
-/// A WebSocket behind its 101.
+/// A WebSocket behind its 101, or its 200 (RFC 8441).
 pub struct Socket {
-    stream: TlsStream<TcpStream>,
+    stream: Stream,
     /// Read, but not a whole frame yet.
     held: Vec<u8>,
     /// Framed, but not written.
     out: Vec<u8>,
 }
 
+enum Stream {
+    Tls(Box<TlsStream<TcpStream>>),
+    Tunnel(Tunnel),
+}
+
+impl Stream {
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Tls(stream) => Ok(stream.write_all(bytes).await?),
+            Self::Tunnel(tunnel) => tunnel.write(bytes),
+        }
+    }
+
+    async fn read(&mut self, into: &mut Vec<u8>) -> Result<usize> {
+        match self {
+            Self::Tls(stream) => {
+                into.reserve(READ);
+                Ok(stream.read_buf(into).await?)
+            }
+            Self::Tunnel(tunnel) => tunnel.read(into).await,
+        }
+    }
+}
+
 impl Socket {
+    /// Opens one over HTTP/2, with this `Cookie` header.
+    pub async fn tunnel(target: &Target, cookie: Option<&str>) -> Result<Self> {
+        let stream = Stream::Tunnel(Tunnel::open(target, cookie).await?);
+        Ok(Self { stream, held: Vec::new(), out: Vec::new() })
+    }
+
     /// Opens one, with this `Cookie` header.
     pub async fn open(target: &Target, cookie: Option<&str>) -> Result<Self> {
         let mut stream = target.connect().await?;
@@ -48,7 +79,7 @@ impl Socket {
             bail!("the upgrade was answered {:?}", String::from_utf8_lossy(line));
         }
         held.drain(..end);
-        Ok(Self { stream, held, out: Vec::new() })
+        Ok(Self { stream: Stream::Tls(Box::new(stream)), held, out: Vec::new() })
     }
 
     /// Signs in with this `<auth/>` and binds; the full JID.
@@ -76,7 +107,7 @@ impl Socket {
     /// Writes what is queued.
     pub async fn flush(&mut self) -> Result<()> {
         if !self.out.is_empty() {
-            self.stream.write_all(&self.out).await?;
+            self.stream.write(&self.out).await?;
             self.out.clear();
         }
         Ok(())
@@ -84,8 +115,7 @@ impl Socket {
 
     /// Reads once, and shows each message of text that is whole by now; pings are answered with the next flush.
     pub async fn receive(&mut self, mut each: impl FnMut(&[u8])) -> Result<()> {
-        self.held.reserve(READ);
-        if self.stream.read_buf(&mut self.held).await? == 0 {
+        if self.stream.read(&mut self.held).await? == 0 {
             bail!("the gateway closed the stream");
         }
         self.take(&mut each)

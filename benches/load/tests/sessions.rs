@@ -67,6 +67,26 @@ async fn members_come_talk_and_come_back_by_websocket() {
 }
 
 #[tokio::test]
+async fn members_come_talk_and_come_back_by_websocket_over_http_2() {
+    works(members(), Transport::WebsocketHttp2).await;
+}
+
+#[tokio::test]
+async fn five_come_talk_and_come_back_on_one_connection_of_http_2() {
+    let (folder, port) = gateway().await;
+    let transport = Transport::WebsocketHttp2;
+    let mut crowd = crowd(folder.path(), port, members(), transport).await;
+    crowd.target = crowd.target.with_sockets(5);
+
+    let come = crowd.connect(10, 4).await.unwrap();
+    let talk = Phase::Messages { lasts: Duration::from_millis(200), size: 200, window: 4 };
+    let talked = crowd.run(&talk).await.unwrap();
+
+    assert_eq!((come.lost, talked.lost), (None, None));
+    assert_eq!(talked.sent.unwrap(), talked.latencies.unwrap().count);
+}
+
+#[tokio::test]
 async fn members_come_talk_and_come_back_by_bosh() {
     works(members(), Transport::Bosh).await;
 }

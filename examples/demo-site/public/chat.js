@@ -2,10 +2,15 @@
 const options = JSON.parse(document.getElementById("chat-options").textContent);
 if (options.websocket_url) options.websocket_url = new URL(options.websocket_url, location.href.replace(/^http/, "ws")).href;
 
+// By the name that a guest had in this tab Converse.js finds his stream again; who has none yet takes any.
+const guest = `@${options.guests}`;
+const had = sessionStorage.getItem("guest") ?? "";
+if (options.websocket_url && options.guests) options.jid = had.endsWith(guest) ? had : `somebody${guest}`;
+
 // A guest's page cannot name its visitor, and Converse.js would pick up whatever stream this tab has kept: also a member's who has
 // signed out since. The edge refuses it, but Converse.js 14 stumbles when the next stream is somebody else's.
 const kept = JSON.parse(sessionStorage.getItem("strophe-bosh-session") ?? "null");
-if (!options.jid && kept && !kept.jid.includes(`@${options.guests}/`)) sessionStorage.removeItem("strophe-bosh-session");
+if (!options.jid && kept && !kept.jid.includes(`${guest}/`)) sessionStorage.removeItem("strophe-bosh-session");
 // Whether Converse.js goes on with a BOSH session that it kept, and has not yet shown that it can.
 let goesOn = sessionStorage.getItem("strophe-bosh-session") !== null;
 
@@ -23,10 +28,21 @@ globalThis.converse.plugins.add("reading-room", {
       goesOn = false;
       dataset.room = room.get("jid");
     };
+    // Converse.js 14 gives its stream up when it loses its connection once more behind a resumption, so that a stanza on which the
+    // server hangs up does not come again for ever. As soon as the server has taken all that was sent again, there is no such stanza.
+    const goesOnAgain = (session) => {
+      if (!session.get("unacked_stanzas")?.length) session.save("smacks_resumed", false);
+    };
     const signedIn = async () => {
+      const { session } = this._converse;
+      session.off("change:unacked_stanzas", goesOnAgain);
+      session.on("change:unacked_stanzas", goesOnAgain);
+      goesOnAgain(session);
       const connection = api.connection.get();
       const [bare] = connection.jid.split("/");
       // Signed out meanwhile, a member goes on as a guest: Converse.js would still show what was the member's, and stumble over it.
+      // The page that is loaded goes on with the stream that there is by now.
+      sessionStorage.setItem("guest", bare);
       if (visitor && visitor !== bare) return location.reload();
       visitor = bare;
       dataset.jid = connection.jid;

@@ -1,5 +1,6 @@
 //! What must agree between the sites, and between a site and the listeners.
 
+use humantime_serde::re::humantime::format_duration;
 use hyper::Uri;
 
 use crate::config::Settings;
@@ -36,6 +37,13 @@ pub(super) fn contradictions(settings: &Settings, found: &mut Findings) {
 
 pub(super) fn doubts(settings: &Settings, found: &mut Findings) {
     for (place, site) in settings.sites.iter().enumerate() {
+        let most = settings.bosh.wait;
+        found.add(site.wait.is_some_and(|wait| wait > most), format!("site[{place}].wait"), || {
+            format!(
+                "more than `wait` of [bosh], {}, which is never exceeded",
+                format_duration(most)
+            )
+        });
         goes_through_us(settings, place, site, found);
         has_secrets_of_its_own(place, site, found);
         is_meant_by_its_keys(place, site, found);

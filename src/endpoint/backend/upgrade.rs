@@ -5,17 +5,20 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use bytes::BytesMut;
 use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
+use hyper::StatusCode;
 use hyper::Version;
 use hyper::header;
 use hyper::header::HeaderValue;
+use hyper::http::response::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
@@ -31,20 +34,54 @@ use tracing::debug;
 
 use crate::browser::Browser;
 use crate::browser::Place;
+use crate::browser::tunnel::Opening;
 use crate::endpoint::Refusal;
+use crate::protocol::websocket::acceptance::acceptance;
 
 /// A browser that wants to speak WebSocket with the site.
 ///
 /// Nothing else: over an `h2c` of the site's server a browser would send requests that we never see.
 pub(super) struct Wanted {
-    browser: OnUpgrade,
+    browser: Line,
     /// The connection's place among those that are allowed, held to the end.
     place: Option<Place>,
 }
 
+/// How it asks.
+enum Line {
+    /// By an upgrade of HTTP/1.1.
+    Upgrade(OnUpgrade),
+    /// By a CONNECT of HTTP/2, which has no key: this is ours.
+    Tunnel(Box<Browser>, String),
+}
+
+/// What the browser gets behind the web server's 101.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Switched {
+    Upgrade,
+    Tunnel,
+}
+
+impl Switched {
+    /// Makes the web server's answer the one to what the browser has asked.
+    pub(super) fn dress(self, head: &mut Parts) {
+        match self {
+            Self::Upgrade => Wanted::dress(&mut head.headers),
+            Self::Tunnel => {
+                head.status = StatusCode::OK;
+                // It is about a key that the browser has not (RFC 8441 §5).
+                head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+            }
+        }
+    }
+}
+
 impl Wanted {
-    /// What the request asks for, if it does (RFC 9110 §7.8); HTTP/2 has no such thing.
+    /// What the request asks for, if it does: by an upgrade (RFC 9110 §7.8), or by CONNECT (RFC 8441 §5), which becomes one.
     pub(super) fn by<B>(request: &mut Request<B>) -> Option<Self> {
+        if request.method() == Method::CONNECT {
+            return Self::by_connect(request);
+        }
         let is_listed = |field: &HeaderValue| {
             let field = field.to_str().unwrap_or_default();
             field.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
@@ -57,7 +94,30 @@ impl Wanted {
             return None;
         }
         let place = request.extensions_mut().remove::<Place>();
-        Some(Self { browser: hyper::upgrade::on(request), place })
+        Some(Self { browser: Line::Upgrade(hyper::upgrade::on(request)), place })
+    }
+
+    fn by_connect<B>(request: &mut Request<B>) -> Option<Self> {
+        let place = request.extensions_mut().remove::<Place>();
+        let browser = request.extensions_mut().remove::<Opening>().and_then(Opening::take)?;
+        let mut nonce = [0; 16];
+        aws_lc_rs::rand::fill(&mut nonce).ok()?;
+        let key = BASE64_STANDARD.encode(nonce);
+        let value = HeaderValue::from_str(&key).ok()?;
+        request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, value);
+        *request.method_mut() = Method::GET;
+        Some(Self { browser: Line::Tunnel(browser, key), place })
+    }
+
+    /// Whether an answer that switches to nothing can be the one to what the browser has asked.
+    ///
+    /// # Errors
+    /// [`Refusal::BadGateway`] for one that is a success, which to a CONNECT would be the tunnel.
+    pub(super) fn declined(&self, status: StatusCode) -> Result<(), Refusal> {
+        match self.browser {
+            Line::Tunnel(..) if status.is_success() => Err(Refusal::BadGateway),
+            Line::Tunnel(..) | Line::Upgrade(_) => Ok(()),
+        }
     }
 
     /// Asks the web server for the same.
@@ -72,17 +132,28 @@ impl Wanted {
     /// free in time.
     ///
     /// # Errors
-    /// [`Refusal::BadGateway`] where the server switches to something else.
+    /// [`Refusal::BadGateway`] where the server switches to something else, or to what our key has not asked for.
     pub(super) fn join<B>(
         self,
         response: &mut Response<B>,
         tasks: &TaskTracker,
         idle: Duration,
         shutdown: CancellationToken,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Switched, Refusal> {
         if !is_websocket(response.headers()) {
             return Err(Refusal::BadGateway);
         }
+        let switched = match &self.browser {
+            Line::Upgrade(_) => Switched::Upgrade,
+            Line::Tunnel(_, key) => {
+                let said = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+                let expected = acceptance(key.as_bytes());
+                if said.is_none_or(|said| said.as_bytes() != expected.as_bytes()) {
+                    return Err(Refusal::BadGateway);
+                }
+                Switched::Tunnel
+            }
+        };
         let server = hyper::upgrade::on(response);
         let Self { browser, place } = self;
         tasks.spawn(async move {
@@ -92,7 +163,17 @@ impl Wanted {
             }
             drop(place);
         });
-        Ok(())
+        Ok(switched)
+    }
+}
+
+impl Line {
+    /// The browser, once HTTP is out of the way, and what was read of it by then.
+    async fn free(self) -> hyper::Result<Option<(Browser, Bytes)>> {
+        match self {
+            Self::Upgrade(browser) => Ok(Browser::taken_from_http(browser.await?)),
+            Self::Tunnel(browser, _) => Ok(Some((*browser, Bytes::new()))),
+        }
     }
 }
 
@@ -104,15 +185,11 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         && first.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-async fn carry(browser: OnUpgrade, server: OnUpgrade, idle: Duration) {
-    let both = async { Ok((browser.await?, server.await?)) };
-    let joined: Result<hyper::Result<(Upgraded, Upgraded)>, _> =
-        tokio::time::timeout(COMPLETION, both).await;
-    match joined {
-        Ok(Ok((browser, server))) => {
-            let Some(browser) = Browser::taken_from_http(browser) else { return };
-            relay(browser, TokioIo::new(server), idle).await;
-        }
+async fn carry(browser: Line, server: OnUpgrade, idle: Duration) {
+    let both = async { hyper::Result::Ok((browser.free().await?, server.await?)) };
+    match tokio::time::timeout(COMPLETION, both).await {
+        Ok(Ok((Some(browser), server))) => relay(browser, TokioIo::new(server), idle).await,
+        Ok(Ok((None, _))) => {}
         Ok(Err(error)) => debug!(%error, "an upgrade to the site was not completed"),
         Err(_) => debug!("an upgrade to the site was not completed in time"),
     }

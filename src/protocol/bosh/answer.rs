@@ -1,13 +1,17 @@
 //! Writing what a browser gets: the `<body/>` of an answer (XEP-0124 §8, XEP-0206 §3).
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
-use crate::protocol::bosh::body::Body;
-use crate::protocol::bosh::body::Version;
+use crate::protocol::bosh::acknowledgements::TAG;
+use crate::protocol::bosh::acknowledgements::unmarked;
 use crate::protocol::bosh::condition::Condition;
-use crate::protocol::bosh::settings::Settings;
+use crate::protocol::bosh::event::Opening;
+use crate::protocol::bosh::payload::tag_end;
+use crate::protocol::bosh::terms::Terms;
+use crate::protocol::bosh::window::Rid;
+use crate::protocol::bosh::wishes::Version;
+use crate::protocol::bosh::wishes::Wishes;
+use crate::protocol::stream_error::StreamError;
 use crate::protocol::xml::element::escape;
 
 /// How a body that carries something begins: the prefix that `<stream:features/>` needs is declared.
@@ -19,10 +23,20 @@ pub(super) const CLOSE: &[u8] = b"</body>";
 pub(super) const EMPTY: Bytes =
     Bytes::from_static(b"<body xmlns='http://jabber.org/protocol/httpbind'/>");
 
+/// A body that answers a request whose repetition has taken its place: the session goes on (XEP-0124 §14.3, §17.3).
+pub(super) const REPEATED: Bytes =
+    Bytes::from_static(b"<body xmlns='http://jabber.org/protocol/httpbind' type='error'/>");
+
 /// The body that ends a session, or says that there is none.
 #[must_use]
 pub fn terminate(condition: Option<Condition>) -> Bytes {
     ending(condition, &[])
+}
+
+/// The body that says why there is no stream to be had (XEP-0206 §6).
+#[must_use]
+pub fn stream_error(error: StreamError) -> Bytes {
+    ending(Some(Condition::RemoteStreamError), error.to_xml().as_bytes())
 }
 
 /// The body that ends a session, with what the browser has still to get.
@@ -48,62 +62,46 @@ pub(super) fn ending(condition: Option<Condition>, content: &[u8]) -> Bytes {
 ///
 /// None for the first and the last of a session: their start tags say something of their own.
 pub(super) fn content(answer: &[u8]) -> Option<&[u8]> {
-    if answer == EMPTY {
+    let answer = unmarked(answer)?;
+    if EMPTY.strip_prefix(TAG) == Some(answer) {
         return Some(&[]);
     }
-    answer.strip_prefix(OPEN)?.strip_suffix(CLOSE)
+    answer.strip_prefix(OPEN.strip_prefix(TAG)?)?.strip_suffix(CLOSE)
 }
 
-/// What browser and session agreed on when the session began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// Longest time a request is held.
-    pub wait: Duration,
-    /// How many requests are held at once: one, or none for a browser that polls.
-    pub hold: usize,
+/// The elements in an answer of any kind.
+pub(super) fn elements(answer: &[u8]) -> &[u8] {
+    let content = tag_end(answer, 0).and_then(|end| answer.get(end..)).unwrap_or_default();
+    content.strip_suffix(CLOSE).unwrap_or_default()
 }
 
-impl Terms {
-    /// The terms of a session whose browser has not been asked.
-    #[must_use]
-    pub fn prebound(settings: &Settings) -> Self {
-        Self { wait: settings.wait, hold: HOLD }
-    }
-
-    /// What becomes of the wishes in a browser's first request.
-    #[must_use]
-    pub fn agree(settings: &Settings, wishes: &Body) -> Self {
-        Self {
-            wait: wishes.wait.map_or(settings.wait, |wait| wait.min(settings.wait)),
-            hold: wishes.hold.map_or(HOLD, |hold| usize::from(hold).min(HOLD)),
-        }
-    }
-}
-
-// One held request is enough, and every further one is a connection more (XEP-0124 §7.2 recommends one).
-const HOLD: usize = 1;
-
-/// The start tag of the first answer to a browser that begins a session itself (XEP-0124 §7.2, XEP-0206 §3).
-pub(super) fn creation(
-    sid: &str,
-    domain: &str,
-    terms: Terms,
-    settings: &Settings,
-    version: Version,
-) -> Vec<u8> {
+/// The start tag of the first answer to a browser that begins a session itself (XEP-0124 §7.2, XEP-0206 §4).
+///
+/// There is no `accept` and no `charsets`, because requests are read as they are and in UTF-8, and no `stream`, because there
+/// is one stream (XEP-0124 §16.2). There is no `secure`, which said more than it kept and is gone since version 1.8.
+pub(super) fn creation(opening: &Opening<'_>, terms: &Terms, wishes: &Wishes, rid: Rid) -> Vec<u8> {
     let mut tag = b"<body xmlns='http://jabber.org/protocol/httpbind'".to_vec();
     tag.extend_from_slice(
         b" xmlns:xmpp='urn:xmpp:xbosh' xmlns:stream='http://etherx.jabber.org/streams'",
     );
-    attribute(&mut tag, "sid", sid);
-    attribute(&mut tag, "from", domain);
+    attribute(&mut tag, "sid", opening.sid);
+    // Nobody needs a stream's id: the digest that was made with it (XEP-0078) is offered nowhere.
+    attribute(&mut tag, "authid", opening.sid);
+    attribute(&mut tag, "from", opening.domain);
     attribute(&mut tag, "wait", &terms.wait.as_secs().to_string());
     attribute(&mut tag, "hold", &terms.hold.to_string());
-    attribute(&mut tag, "requests", &(terms.hold + 1).to_string());
-    attribute(&mut tag, "inactivity", &settings.inactivity.as_secs().to_string());
-    attribute(&mut tag, "maxpause", &settings.pause.as_secs().to_string());
-    attribute(&mut tag, "ver", &version.min(Version::OURS).to_string());
-    tag.extend_from_slice(b" secure='true' xmpp:version='1.0' xmpp:restartlogic='true'>");
+    attribute(&mut tag, "requests", &terms.requests.to_string());
+    if let Some(polling) = terms.polling {
+        attribute(&mut tag, "polling", &polling.as_secs().to_string());
+    }
+    attribute(&mut tag, "inactivity", &terms.inactivity.as_secs().to_string());
+    attribute(&mut tag, "maxpause", &terms.pause.as_secs().to_string());
+    let version = wishes.version.map_or(Version::OURS, |version| version.min(Version::OURS));
+    attribute(&mut tag, "ver", &version.to_string());
+    if wishes.acknowledges {
+        attribute(&mut tag, "ack", &rid.to_string());
+    }
+    tag.extend_from_slice(b" xmpp:version='1.0' xmpp:restartlogic='true'>");
     tag
 }
 

@@ -1,14 +1,19 @@
 //! Reading what a browser posts: the `<body/>` of a request and the elements in it (XEP-0124 §7, §8).
 
-use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::protocol::bosh::event::Connection;
+use crate::protocol::bosh::head::Head;
+use crate::protocol::bosh::keys::Key;
+use crate::protocol::bosh::keys::Keys;
 use crate::protocol::bosh::payload;
 use crate::protocol::bosh::payload::Payload;
-use crate::protocol::bosh::payload::tag_end;
+use crate::protocol::bosh::prolog;
 use crate::protocol::bosh::window::Rid;
+use crate::protocol::bosh::wishes::Wishes;
+use crate::protocol::bosh::wishes::number;
 use crate::protocol::xml::check;
 
 /// A request.
@@ -18,16 +23,18 @@ pub struct Body {
     pub rid: Rid,
     /// The session it belongs to; none asks for a new one.
     pub sid: Option<String>,
-    /// How long the browser wants to wait for an answer.
-    pub wait: Option<Duration>,
-    /// How many requests the browser wants to be held.
-    pub hold: Option<u8>,
-    /// The version of BOSH the browser speaks.
-    pub version: Version,
+    /// What it wishes for the session that it begins; none where it belongs to one.
+    pub wishes: Option<Box<Wishes>>,
+    /// The last rid up to which the browser has got all answers, where it says so (XEP-0124 §9.2).
+    pub ack: Option<u64>,
+    /// The keys that it shows, if any; in a box, because hardly a browser has them.
+    pub keys: Option<Box<Keys>>,
     /// How long the browser will be away.
     pub pause: Option<Duration>,
     /// What is asked beside the payload.
     pub kind: Kind,
+    /// The connection that it came over, where that is the browser's own; [`parse`](Self::parse) does not know.
+    pub over: Option<Connection>,
     /// The elements in it, or what is wrong with them; the sid is known even then, and its session ends.
     pub payload: Result<Payload, payload::Error>,
 }
@@ -41,23 +48,6 @@ pub enum Kind {
     Restart,
     /// The session is to end (XEP-0124 §13).
     Terminate,
-}
-
-/// A version of BOSH, as in `ver='1.6'`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(u8, u8);
-
-impl Version {
-    /// The one spoken here.
-    pub const OURS: Self = Self(1, 11);
-    // XEP-0124 §7.1 wants `ver`; who sends none wrote to an early draft.
-    const UNSAID: Self = Self(1, 6);
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}.{}", self.0, self.1)
-    }
 }
 
 /// What is wrong with a request.
@@ -83,102 +73,83 @@ impl Body {
     /// # Errors
     /// Where the start tag is not that of a body; what is wrong further in is told in `payload`.
     pub fn parse(text: &[u8], limits: &check::Limits) -> Result<Self, Error> {
-        let start =
-            text.iter().position(|byte| !byte.is_ascii_whitespace()).ok_or(Error::NotBody)?;
-        let text = text.get(start..).unwrap_or_default();
+        let text = prolog::skip(text);
         let head = Head::parse(text, *limits)?;
-        let number = head.number("rid")?.and_then(Rid::new).ok_or(Error::Rid)?;
+        let Said { rid, sid, ack, keys, pause, kind } = Said::read(head)?;
+        let wishes = sid.is_none().then(|| Wishes::read(head)).transpose()?;
         Ok(Self {
-            rid: number,
-            sid: head.value("sid").map(str::to_owned),
-            wait: head.number("wait")?.map(Duration::from_secs),
-            hold: head.number("hold")?.map(|hold| u8::try_from(hold).unwrap_or(u8::MAX)),
-            version: head.version(),
-            pause: head.number("pause")?.map(Duration::from_secs),
-            kind: head.kind(),
+            rid,
+            sid: sid.map(str::to_owned),
+            wishes: wishes.map(Box::new),
+            ack,
+            keys: keys.map(Box::new),
+            pause,
+            kind,
+            over: None,
             payload: Payload::parse(text, head.end, limits),
         })
     }
-}
 
-/// The start tag of a body.
-struct Head<'a> {
-    attributes: Vec<(&'a str, &'a str)>,
-    end: usize,
-}
-
-impl<'a> Head<'a> {
-    fn parse(text: &'a [u8], limits: check::Limits) -> Result<Self, Error> {
-        let end = tag_end(text, 0).ok_or(Error::NotBody)?;
-        // Checked as if it were the whole, so that a sid is read even where the rest is broken.
-        let mut tag = text.get(..end.saturating_sub(1)).unwrap_or_default().to_vec();
-        if tag.last() != Some(&b'/') {
-            tag.push(b'/');
-        }
-        tag.push(b'>');
-        let root = check::check(&tag, &limits)?;
-        let namespace = root.namespace.and_then(|range| tag.get(range));
-        if tag.get(root.name.clone()) != Some(b"body") || namespace != Some(NAMESPACE) {
-            return Err(Error::NotBody);
-        }
-        let inside = text.get(root.name.end..end).and_then(|tag| std::str::from_utf8(tag).ok());
-        Ok(Self { attributes: attributes(inside.unwrap_or_default()), end })
+    /// Whether it begins a session of a browser that knows no versions of BOSH (XEP-0124 §17.1).
+    #[must_use]
+    pub fn is_legacy(&self) -> bool {
+        self.wishes.as_ref().is_some_and(|wishes| wishes.version.is_none())
     }
 
-    fn value(&self, name: &str) -> Option<&'a str> {
-        self.attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
-    }
-
-    fn number(&self, name: &'static str) -> Result<Option<u64>, Error> {
-        self.value(name)
-            .map(|value| value.trim().parse().map_err(|_| Error::Attribute(name)))
-            .transpose()
-    }
-
-    fn version(&self) -> Version {
-        let parts = self.value("ver").and_then(|value| value.split_once('.'));
-        parts
-            .and_then(|(major, minor)| Some(Version(major.parse().ok()?, minor.parse().ok()?)))
-            .unwrap_or(Version::UNSAID)
-    }
-
-    fn kind(&self) -> Kind {
-        if self.value("type") == Some("terminate") {
-            Kind::Terminate
-        } else if self.restarts() {
-            Kind::Restart
-        } else {
-            Kind::Ordinary
-        }
-    }
-
-    fn restarts(&self) -> bool {
-        let declared = self.attributes.iter().filter(|(_, value)| *value == XBOSH);
-        let prefixes = declared.filter_map(|(name, _)| name.strip_prefix("xmlns:"));
-        let mut values = prefixes.filter_map(|prefix| self.value(&format!("{prefix}:restart")));
-        values.any(|value| value == "true" || value == "1")
+    /// Whether it asks for nothing but an answer: a poll (XEP-0124 §11, §12).
+    #[must_use]
+    pub fn is_poll(&self) -> bool {
+        self.kind == Kind::Ordinary
+            && self.pause.is_none()
+            && self.payload.as_ref().is_ok_and(Payload::is_empty)
     }
 }
 
-/// The attributes after the name of a checked start tag.
-///
-/// References are left as they are: none of the values that are read may hold one.
-fn attributes(mut tag: &str) -> Vec<(&str, &str)> {
-    let mut found = Vec::new();
-    while let Some((name, rest)) = tag.split_once('=') {
-        let mut rest = rest.trim_start().chars();
-        let Some((value, after)) = rest.next().and_then(|quote| rest.as_str().split_once(quote))
-        else {
-            break;
+/// What the start tag of any request says.
+struct Said<'a> {
+    rid: Rid,
+    sid: Option<&'a str>,
+    ack: Option<u64>,
+    keys: Option<Keys>,
+    pause: Option<Duration>,
+    kind: Kind,
+}
+
+impl<'a> Said<'a> {
+    /// Reads it in one pass over the attributes.
+    ///
+    /// What is not known is ignored, `to` and `stream` among it: where there are not several streams, such a request is an
+    /// ordinary one (XEP-0124 §16.3).
+    fn read(head: Head<'a>) -> Result<Self, Error> {
+        let (mut rid, mut sid, mut ack, mut pause) = (None, None, None, None);
+        let mut keys: Option<Keys> = None;
+        let (mut terminates, mut restarts) = (false, false);
+        for (name, value) in head.attributes() {
+            match name {
+                "rid" => rid = Rid::new(number("rid", value)?),
+                "sid" => sid = Some(value),
+                "ack" => ack = Some(number("ack", value)?),
+                // What is no key is as good as none.
+                "key" => keys.get_or_insert_default().key = Key::read(value.trim()),
+                "newkey" => {
+                    let new = Key::read(value.trim()).ok_or(Error::Attribute("newkey"))?;
+                    keys.get_or_insert_default().new = Some(new);
+                }
+                "pause" => pause = Some(Duration::from_secs(number("pause", value)?)),
+                "type" => terminates = value == "terminate",
+                _ => {
+                    restarts |= matches!(value, "true" | "1") && head.is_of_xbosh(name, "restart");
+                }
+            }
+        }
+        let kind = match (terminates, restarts) {
+            (true, _) => Kind::Terminate,
+            (false, true) => Kind::Restart,
+            (false, false) => Kind::Ordinary,
         };
-        found.push((name.trim(), value));
-        tag = after;
+        Ok(Self { rid: rid.ok_or(Error::Rid)?, sid, ack, keys, pause, kind })
     }
-    found
 }
-
-const NAMESPACE: &[u8] = b"http://jabber.org/protocol/httpbind";
-const XBOSH: &str = "urn:xmpp:xbosh";
 
 #[cfg(test)]
 mod tests {
@@ -199,9 +170,13 @@ mod tests {
 
         assert_eq!(body.rid.get(), 2_467_193_561);
         assert_eq!(body.sid, None);
-        assert_eq!(body.wait, Some(Duration::from_secs(59)));
-        assert_eq!(body.hold, Some(1));
-        assert_eq!(body.version.to_string(), "1.6");
+        let wishes = body.wishes.unwrap();
+        assert_eq!(wishes.wait, Some(Duration::from_secs(59)));
+        assert_eq!(wishes.hold, Some(1));
+        assert_eq!(wishes.version.unwrap().to_string(), "1.6");
+        assert_eq!(wishes.content, None);
+        assert_eq!(wishes.route, None);
+        assert!(!wishes.acknowledges);
         assert_eq!(body.kind, Kind::Ordinary);
         assert!(body.payload.unwrap().is_empty());
     }
@@ -248,6 +223,19 @@ mod tests {
         }
     }
 
+    // XEP-0124 §6: a body conforms to XML 1.0, and its *content* holds no processing instruction.
+    #[test]
+    fn body_of_a_document_that_was_written_out_whole_is_read() {
+        let tag = "<body rid='7' sid='s' xmlns='http://jabber.org/protocol/httpbind'";
+        let declared = "<?xml version='1.0' encoding='UTF-8'?>";
+
+        let body = parse(&format!("{declared}\n{tag}><message/></body>\n")).unwrap();
+
+        assert_eq!(body.payload.unwrap().len(), 1);
+        let inside = parse(&format!("{tag}>{declared}<message/></body>")).unwrap();
+        assert!(inside.payload.is_err());
+    }
+
     #[test]
     fn what_is_not_a_body_is_refused() {
         assert_eq!(parse(""), Err(Error::NotBody));
@@ -257,7 +245,7 @@ mod tests {
             parse("<b:body rid='1' xmlns:b='http://jabber.org/protocol/httpbind'/>"),
             Err(Error::NotBody)
         );
-        assert!(matches!(parse("<?xml version='1.0'?><body/>"), Err(Error::Xml(_))));
+        assert!(matches!(parse("<?pi?><body/>"), Err(Error::Xml(_))));
         assert!(matches!(parse("<!DOCTYPE body><body/>"), Err(Error::Xml(_))));
     }
 

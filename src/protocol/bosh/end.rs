@@ -23,10 +23,19 @@ pub enum End {
     /// The browser failed to sign in as often as it may.
     #[error("the browser failed to sign in too often")]
     FailedSignIns,
+    /// It had more requests under way than it may.
+    #[error("the browser had more requests unanswered than it may")]
+    TooManyRequests,
+    /// A request did not show the key that was due.
+    #[error("a request did not show the key that was due")]
+    WrongKey,
+    /// It asked again and again for nothing.
+    #[error("the browser polled more often than it may")]
+    PolledTooOften,
     /// A request carried what may not be passed on.
     #[error("a request was not a body of whole elements")]
     BadRequest,
-    /// A rid was neither expected nor remembered.
+    /// A rid was further ahead than a browser may be.
     #[error("rid {rid} is outside the window at {expected}")]
     OutsideWindow {
         /// What the browser sent.
@@ -34,6 +43,15 @@ pub enum End {
         /// What would have been next.
         expected: Rid,
     },
+    /// More than may came before its turn.
+    #[error("the browser sent too much before its turn")]
+    TooFarAhead,
+    /// More than may came before the browser had signed in.
+    #[error("the browser sent too much before it had signed in")]
+    TooEarly,
+    /// A request carried more elements than it may.
+    #[error("a request carried too many elements")]
+    TooManyElements,
     /// More waited for the browser than may.
     #[error("the browser did not fetch what waited for it")]
     QueueFull,
@@ -61,13 +79,20 @@ impl End {
         match self {
             Self::Terminated => None,
             // Who comes after the first two finds no session, whatever is said here: no request was there.
-            Self::Inactive | Self::NeverAttached | Self::OutsideWindow { .. } | Self::Revoked => {
-                Some(Condition::ItemNotFound)
-            }
+            Self::Inactive
+            | Self::NeverAttached
+            | Self::WrongKey
+            | Self::OutsideWindow { .. }
+            | Self::Revoked => Some(Condition::ItemNotFound),
             Self::BadRequest => Some(Condition::BadRequest),
-            Self::LoginLate | Self::FailedSignIns | Self::QueueFull => {
-                Some(Condition::PolicyViolation)
-            }
+            Self::LoginLate
+            | Self::FailedSignIns
+            | Self::TooManyRequests
+            | Self::PolledTooOften
+            | Self::TooFarAhead
+            | Self::TooEarly
+            | Self::TooManyElements
+            | Self::QueueFull => Some(Condition::PolicyViolation),
             Self::StreamError(_) => Some(Condition::RemoteStreamError),
             Self::UpstreamStanza | Self::UpstreamLost | Self::ShutDown => {
                 Some(Condition::SystemShutdown)
@@ -85,8 +110,14 @@ impl End {
             | Self::NeverAttached
             | Self::LoginLate
             | Self::FailedSignIns
+            | Self::TooManyRequests
+            | Self::WrongKey
+            | Self::PolledTooOften
             | Self::BadRequest
             | Self::OutsideWindow { .. }
+            | Self::TooFarAhead
+            | Self::TooEarly
+            | Self::TooManyElements
             | Self::QueueFull
             | Self::UpstreamStanza
             | Self::UpstreamLost
@@ -107,8 +138,14 @@ impl End {
             | Self::NeverAttached
             | Self::LoginLate
             | Self::FailedSignIns
+            | Self::TooManyRequests
+            | Self::WrongKey
+            | Self::PolledTooOften
             | Self::BadRequest
             | Self::OutsideWindow { .. }
+            | Self::TooFarAhead
+            | Self::TooEarly
+            | Self::TooManyElements
             | Self::QueueFull
             | Self::Revoked
             | Self::ShutDown => false,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::protocol::bosh::event::Action;
 use crate::protocol::bosh::payload::Payload;
+use crate::protocol::passage::Passage;
 
 /// The elements of the requests whose turn it was, not yet acted on; only what came before its time is kept when there is no
 /// action left.
@@ -21,15 +22,19 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Early {
     elements: Vec<u8>,
-    count: usize,
+    stanzas: usize,
 }
+
+/// More came before its time than is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooEarly;
 
 #[derive(Debug)]
 enum Input {
     Payload(Payload),
     /// One of a payload that came during the login, and whether it may go to the server behind it.
-    Element(Vec<u8>, bool),
-    /// So many that came before their time, which is now.
+    Element(Vec<u8>, Passage),
+    /// What came before its time, which is now, with so many stanzas.
     Early(Vec<u8>, usize),
     Restart,
 }
@@ -37,6 +42,8 @@ enum Input {
 impl Inbox {
     pub(super) fn push_payload(&mut self, payload: Payload) {
         if !payload.is_empty() {
+            // Mostly it is the only one.
+            self.inputs.reserve_exact(1);
             self.inputs.push_back(Input::Payload(payload));
         }
     }
@@ -49,59 +56,72 @@ impl Inbox {
     pub(super) fn passes(&self) -> bool {
         self.inputs.iter().all(|input| match input {
             Input::Payload(payload) => payload.passes(),
-            Input::Element(_, passes) => *passes,
+            Input::Element(_, passage) => *passage != Passage::Closed,
             Input::Early(..) | Input::Restart => true,
         })
     }
 
     /// What came before its time has its turn now: the server has spoken, which it does first when it has bound a resource.
     pub(super) fn release_early(&mut self) {
-        let Early { elements, count } = std::mem::take(&mut self.early);
-        if count > 0 {
-            self.inputs.push_back(Input::Early(elements, count));
+        let Early { elements, stanzas } = std::mem::take(&mut self.early);
+        if !elements.is_empty() {
+            self.inputs.push_back(Input::Early(elements, stanzas));
         }
     }
 
     /// What to do with the first of it; during the login nothing goes upstream, and there is room for so much of what came
     /// too early.
-    pub(super) fn next_action(&mut self, login: Option<usize>) -> Option<Action> {
-        loop {
-            match (self.inputs.pop_front()?, login) {
-                (Input::Restart, _) => return Some(Action::Restart),
-                (Input::Early(elements, count), _) => return Some(Action::Send(elements, count)),
-                (Input::Element(element, true), Some(room)) if self.early.fits(&element, room) => {
-                    self.early.push(&element);
+    ///
+    /// # Errors
+    /// Where there is more of that.
+    pub(super) fn next_action(&mut self, login: Option<usize>) -> Result<Option<Action>, TooEarly> {
+        while let Some(input) = self.inputs.pop_front() {
+            match (input, login) {
+                (Input::Restart, _) => return Ok(Some(Action::Restart)),
+                (Input::Early(elements, stanzas), _) => {
+                    return Ok(Some(Action::Send(elements, stanzas)));
                 }
-                (Input::Element(element, _), Some(_)) => return Some(Action::Login(element)),
-                (Input::Element(element, true), None) => return Some(Action::Send(element, 1)),
+                (Input::Element(element, Passage::Closed), Some(_)) => {
+                    return Ok(Some(Action::Login(element)));
+                }
+                (Input::Element(element, passage), Some(room)) => {
+                    self.early.push(&element, passage, room)?;
+                }
                 // The session ends over such a one; it goes nowhere in any case.
-                (Input::Element(_, false), None) => {}
+                (Input::Element(_, Passage::Closed), None) => {}
+                (Input::Element(element, passage), None) => {
+                    let stanzas = usize::from(passage == Passage::Stanza);
+                    return Ok(Some(Action::Send(element, stanzas)));
+                }
                 (Input::Payload(payload), None) if payload.passes() => {
-                    let count = payload.len();
-                    return Some(Action::Send(payload.into_bytes(), count));
+                    let stanzas = payload.stanzas();
+                    return Ok(Some(Action::Send(payload.into_bytes(), stanzas)));
                 }
                 // One by one, because any of them may end the login.
                 (Input::Payload(payload), _) => {
                     let elements: Vec<_> = payload
                         .elements()
-                        .map(|(element, passes)| (element.to_vec(), passes))
+                        .map(|(element, passage)| (element.to_vec(), passage))
                         .collect();
-                    for (element, passes) in elements.into_iter().rev() {
-                        self.inputs.push_front(Input::Element(element, passes));
+                    for (element, passage) in elements.into_iter().rev() {
+                        self.inputs.push_front(Input::Element(element, passage));
                     }
                 }
             }
         }
+        // The steps of a login need more than the requests behind it.
+        self.inputs.shrink_to(1);
+        Ok(None)
     }
 }
 
 impl Early {
-    fn fits(&self, element: &[u8], room: usize) -> bool {
-        self.elements.len().saturating_add(element.len()) <= room
-    }
-
-    fn push(&mut self, element: &[u8]) {
+    fn push(&mut self, element: &[u8], passage: Passage, room: usize) -> Result<(), TooEarly> {
+        if self.elements.len().saturating_add(element.len()) > room {
+            return Err(TooEarly);
+        }
         self.elements.extend_from_slice(element);
-        self.count += 1;
+        self.stanzas += usize::from(passage == Passage::Stanza);
+        Ok(())
     }
 }

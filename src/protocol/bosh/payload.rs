@@ -5,7 +5,9 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::protocol::passage;
+use crate::protocol::passage::Passage;
 use crate::protocol::xml::check;
+use crate::protocol::xml::check::Limits;
 
 /// The elements of a request, each whole and checked, without its `from`.
 ///
@@ -20,56 +22,63 @@ pub struct Payload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Border {
     end: usize,
-    /// Whether it may go to the server from a browser that is signed in.
-    passes: bool,
+    passage: Passage,
 }
 
 impl Payload {
-    /// Takes the elements out of a body whose start tag ends at `head`.
+    /// Takes the elements out of a body whose start tag is checked and ends at `head`.
     ///
     /// # Errors
-    /// Where the whole or one of the elements is not well-formed or holds what is forbidden, and where there is text
-    /// between them.
+    /// Where what follows the tag, or one of the elements, is not well-formed or holds what is forbidden, and where there is
+    /// text between them.
     pub fn parse(text: &[u8], head: usize, limits: &check::Limits) -> Result<Self, Error> {
-        check::check(text, limits)?;
         let mut payload = Self::default();
-        if text.get(..head).is_some_and(|tag| tag.ends_with(b"/>")) {
+        let (tag, mut rest) = text.split_at_checked(head).unwrap_or_default();
+        if tag.ends_with(b"/>") {
+            ends(rest)?;
             return Ok(payload);
         }
-        let mut rest = text.get(head..).unwrap_or_default();
+        // The body is one level of them.
+        let limits = Limits { depth: limits.depth.saturating_sub(1), ..*limits };
         loop {
-            rest = rest.trim_ascii_start();
-            if rest.starts_with(b"</") {
-                return Ok(payload);
+            rest = check::trim_start(rest);
+            match rest {
+                [] => return Err(check::Error::Incomplete.into()),
+                [b'<', b'/', end_tag @ ..] => {
+                    let end = end_tag.strip_prefix(b"body").map(check::trim_start);
+                    ends(end.and_then(|end| end.strip_prefix(b">")).ok_or(check::Error::EndTag)?)?;
+                    return Ok(payload);
+                }
+                [b'<', b'!', b'[', ..] => return Err(Error::Text),
+                [b'<', ..] => {}
+                [..] => return Err(Error::Text),
             }
-            if !rest.starts_with(b"<") || rest.starts_with(b"<!") {
-                return Err(Error::Text);
-            }
-            // The whole is well-formed, so there is an end.
-            let (element, after) =
-                element_end(rest).and_then(|end| rest.split_at_checked(end)).ok_or(Error::Text)?;
             // Alone, because it leaves the body that declares its prefixes.
-            let root = check::check(element, limits)?;
-            let passes = passage::is_open_to(&root, element);
-            payload.push(element, root.from.unwrap_or(0..0), passes);
+            let (root, end) = check::front(rest, &limits)?;
+            let (element, after) = rest.split_at_checked(end).unwrap_or_default();
+            if payload.bytes.is_empty() {
+                payload.bytes.reserve_exact(rest.len() - END.min(rest.len()));
+            }
+            let passage = passage::over_bosh(&root, element);
+            payload.push(element, root.from.unwrap_or(0..0), passage);
             rest = after;
         }
     }
 
     /// The elements, one after the other, and whether each may go to the server from a browser that is signed in.
-    pub fn elements(&self) -> impl Iterator<Item = (&[u8], bool)> {
+    pub fn elements(&self) -> impl Iterator<Item = (&[u8], Passage)> {
         let mut start = 0;
-        self.borders.iter().filter_map(move |&Border { end, passes }| {
+        self.borders.iter().filter_map(move |&Border { end, passage }| {
             let element = self.bytes.get(start..end);
             start = end;
-            Some((element?, passes))
+            Some((element?, passage))
         })
     }
 
     /// Whether all of them may go to the server.
     #[must_use]
     pub fn passes(&self) -> bool {
-        self.borders.iter().all(|border| border.passes)
+        self.borders.iter().all(|border| border.passage != Passage::Closed)
     }
 
     /// All of them as they go upstream.
@@ -78,10 +87,22 @@ impl Payload {
         self.bytes
     }
 
+    /// How many bytes they have as they go upstream.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.borders.len()
+    }
+
+    /// How many of them are stanzas.
+    #[must_use]
+    pub fn stanzas(&self) -> usize {
+        self.borders.iter().filter(|border| border.passage == Passage::Stanza).count()
     }
 
     /// Whether there is none.
@@ -90,10 +111,10 @@ impl Payload {
         self.borders.is_empty()
     }
 
-    fn push(&mut self, element: &[u8], cut: Range<usize>, passes: bool) {
+    fn push(&mut self, element: &[u8], cut: Range<usize>, passage: Passage) {
         self.bytes.extend_from_slice(element.get(..cut.start).unwrap_or_default());
         self.bytes.extend_from_slice(element.get(cut.end..).unwrap_or_default());
-        self.borders.push(Border { end: self.bytes.len(), passes });
+        self.borders.push(Border { end: self.bytes.len(), passage });
     }
 }
 
@@ -108,29 +129,9 @@ pub enum Error {
     Text,
 }
 
-/// Where the first element of checked text ends.
-fn element_end(text: &[u8]) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    loop {
-        at += memchr::memchr(b'<', text.get(at..)?)?;
-        let rest = text.get(at..)?;
-        if rest.starts_with(b"<![CDATA[") {
-            at += memchr::memmem::find(rest, b"]]>")?;
-            continue;
-        }
-        let end = tag_end(text, at)?;
-        let tag = text.get(at..end)?;
-        if tag.starts_with(b"</") {
-            depth = depth.saturating_sub(1);
-        } else if !tag.ends_with(b"/>") {
-            depth += 1;
-        }
-        if depth == 0 {
-            return Some(end);
-        }
-        at = end;
-    }
+/// Nothing but white space may stand behind the body.
+fn ends(rest: &[u8]) -> Result<(), check::Error> {
+    if check::trim_start(rest).is_empty() { Ok(()) } else { Err(check::Error::Outside) }
 }
 
 /// Where the tag ends that begins at `start`: past the first `>` outside quotes.
@@ -144,6 +145,9 @@ pub(super) fn tag_end(text: &[u8], start: usize) -> Option<usize> {
         }
     }
 }
+
+/// What stands behind the elements at least, in bytes.
+const END: usize = "</body>".len();
 
 #[cfg(test)]
 mod tests {
@@ -200,5 +204,36 @@ mod tests {
     fn text_between_elements_is_refused() {
         assert_eq!(with_payload("<a/>text"), Err(Error::Text));
         assert_eq!(with_payload("<![CDATA[text]]>"), Err(Error::Text));
+        assert_eq!(with_payload("\x0c<a/>"), Err(Error::Text));
+    }
+
+    #[test]
+    fn nothing_stands_behind_the_body() {
+        let rest = |rest: &str| {
+            let head = "<body xmlns='http://jabber.org/protocol/httpbind'>";
+            let limits = check::Limits::default();
+            Payload::parse(format!("{head}{rest}").as_bytes(), head.len(), &limits).map(|_| ())
+        };
+
+        assert_eq!(rest("<a/></body \n> \r\n"), Ok(()));
+        for (wrong, error) in [
+            ("<a/>", check::Error::Incomplete),
+            ("<a/></body", check::Error::EndTag),
+            ("<a/></bodyx>", check::Error::EndTag),
+            ("<a/></ body>", check::Error::EndTag),
+            ("<a/></a>", check::Error::EndTag),
+            ("<a/></body><body>", check::Error::Outside),
+            ("<a/></body>\x0c", check::Error::Outside),
+        ] {
+            assert_eq!(rest(wrong), Err(error.into()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn body_counts_as_a_level_of_its_elements() {
+        let nested = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
+
+        assert!(with_payload(&nested(63)).is_ok());
+        assert_eq!(with_payload(&nested(64)), Err(check::Error::Depth.into()));
     }
 }

@@ -23,6 +23,12 @@ impl Rid {
         self.0
     }
 
+    /// The one before this.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// The one after this.
     #[must_use]
     pub fn next(self) -> Self {
@@ -103,16 +109,22 @@ impl<T> Window<T> {
         self.next = self.next.next();
     }
 
-    /// Keeps an early request until its turn; one with the same rid that waited before is handed back.
-    pub fn keep(&mut self, rid: Rid, request: T, now: Instant) -> Option<T> {
+    /// Keeps an early request until its turn, where none with the same rid waits already.
+    pub fn keep(&mut self, rid: Rid, request: T, now: Instant) {
         self.gap_since.get_or_insert(now);
-        match self.early.binary_search_by_key(&rid, |(rid, _)| *rid) {
-            Ok(at) => self.early.get_mut(at).map(|(_, old)| std::mem::replace(old, request)),
-            Err(at) => {
-                self.early.insert(at, (rid, request));
-                None
-            }
+        if let Err(at) = self.early.binary_search_by_key(&rid, |(rid, _)| *rid) {
+            self.early.insert(at, (rid, request));
         }
+    }
+
+    /// What is missing is waited for from now on.
+    pub fn wait_anew(&mut self, now: Instant) {
+        self.gap_since = Some(now);
+    }
+
+    /// The early request with this rid, to be changed.
+    pub fn waiting_mut(&mut self, rid: Rid) -> Option<&mut T> {
+        self.early.iter_mut().find(|(known, _)| *known == rid).map(|(_, request)| request)
     }
 
     /// The early request whose turn has come; the window moves on with it.
@@ -177,8 +189,8 @@ mod tests {
     fn early_requests_are_due_in_the_order_of_their_rids() {
         let now = Instant::now();
         let mut window = Window::new(rid(1));
-        assert_eq!(window.keep(rid(3), "three", now), None);
-        assert_eq!(window.keep(rid(2), "two", now), None);
+        window.keep(rid(3), "three", now);
+        window.keep(rid(2), "two", now);
         assert_eq!(window.take_due(now), None);
 
         window.advance();
@@ -191,13 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn early_request_that_comes_again_replaces_the_first() {
+    fn early_request_is_found_by_its_rid_and_not_replaced() {
         let now = Instant::now();
         let mut window = Window::new(rid(1));
         window.keep(rid(3), "first", now);
 
-        assert_eq!(window.keep(rid(3), "again", now), Some("first"));
-        assert_eq!(window.early().collect::<Vec<_>>(), [&"again"]);
+        window.keep(rid(3), "again", now);
+
+        assert_eq!(window.waiting_mut(rid(3)), Some(&mut "first"));
+        assert_eq!(window.waiting_mut(rid(2)), None);
+        assert_eq!(window.early().collect::<Vec<_>>(), [&"first"]);
     }
 
     #[test]

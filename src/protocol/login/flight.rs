@@ -4,15 +4,21 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::protocol::jid::Domain;
+use crate::protocol::language::Language;
 use crate::protocol::namespace;
 use crate::protocol::sasl::Mechanism;
 use crate::protocol::xml::element;
 use crate::protocol::xml::element::Element;
 use crate::secret::Secret;
 
-pub(super) fn write_header(domain: &Domain, out: &mut Vec<u8>) {
+/// The header of a stream, in this language if the browser has named one.
+pub(super) fn write_header(domain: &Domain, language: Option<&Language>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"<stream:stream to='");
     element::escape(domain.as_str(), out);
+    if let Some(language) = language {
+        out.extend_from_slice(b"' xml:lang='");
+        element::escape(language.as_str(), out);
+    }
     out.extend_from_slice(
         b"' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
     );

@@ -40,7 +40,8 @@ enum State {
 impl StartTls {
     /// Begins: writes the header, and `<starttls/>` with it unless it waits for the server's word.
     pub fn begin(domain: &Domain, pace: Pace, out: &mut Vec<u8>) -> Self {
-        write_header(domain, out);
+        // What is said on this stream is no text in any language.
+        write_header(domain, None, out);
         if pace == Pace::Pipelined {
             write_starttls(out);
         }

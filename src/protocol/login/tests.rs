@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::jid::Localpart;
+use crate::protocol::sasl;
 use crate::protocol::sasl::scram::Hash;
 use crate::secret::Secret;
 
@@ -17,7 +18,7 @@ const BOUND: &str = "<iq type='result' id='bind'><bind xmlns='urn:ietf:params:xm
 
 fn plan(goal: Goal, pace: Pace) -> Plan {
     let domain = Domain::parse("xmpp.test").unwrap();
-    Plan { domain, goal, pace, channel: Channel::Private, limit: 10_000 }
+    Plan { domain, language: None, goal, pace, channel: Channel::Private, limit: 10_000 }
 }
 
 fn begin_with(plan: Plan, credentials: Credentials) -> (Login, String) {
@@ -57,6 +58,22 @@ fn done((step, _): (Result<Step, Error>, String)) -> SignedIn {
 
 fn bind() -> Goal {
     Goal::Bind { resource: "one".to_owned() }
+}
+
+// RFC 6120 §4.7.4
+#[test]
+fn headers_are_in_the_browsers_language() {
+    let language = Language::parse("de-AT");
+    let (login, first) = begin_with(Plan { language, ..plan(bind(), Pace::Pipelined) }, ticket());
+
+    let (_, second) = receive(login, &format!("{FIRST}{SUCCESS}"));
+
+    for header in [first, second] {
+        assert!(
+            header.contains("<stream:stream to='xmpp.test' xml:lang='de-AT' version"),
+            "{header}"
+        );
+    }
 }
 
 #[test]
@@ -261,4 +278,52 @@ fn server_that_does_not_prove_itself_or_not_rightly_is_no_success() {
         assert!(matches!(step, Err(Error::Sasl(_) | Error::Encoding)), "{step:?} of {outcome}");
         assert_eq!(out, "");
     }
+}
+
+const RESUME: &str = "<resume xmlns='urn:xmpp:sm:3' h='1' previd='ID'/>";
+
+fn resume() -> Goal {
+    Goal::Resume { resume: RESUME.as_bytes().to_vec() }
+}
+
+#[test]
+fn header_and_resume_go_out_together_and_the_answer_is_handed_over_whatever_it_is() {
+    for answer in [
+        "<resumed xmlns='urn:xmpp:sm:3' h='2' previd='ID'/>",
+        "<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>",
+    ] {
+        let (login, _) = begin(resume());
+
+        let (login, out) = more(receive(login, &(FIRST.to_owned() + SUCCESS)));
+        let signed_in = done(receive(login, &(SECOND.to_owned() + answer + "<message/>")));
+
+        assert!(out.starts_with("<stream:stream") && out.ends_with(RESUME), "{out}");
+        let resumption = signed_in.resumption.unwrap();
+        assert_eq!(resumption, Element::parse(answer.as_bytes()).unwrap());
+        assert_eq!(signed_in.rest, b"<message/>");
+    }
+}
+
+#[test]
+fn careful_resumption_waits_for_the_features() {
+    let (login, _) = begin_with(plan(resume(), Pace::StepByStep), ticket());
+
+    let (login, auth) = more(receive(login, FIRST));
+    let (login, header) = more(receive(login, SUCCESS));
+    let (_, out) = more(receive(login, SECOND));
+
+    assert!(auth.starts_with("<auth") && !header.contains("<resume"), "{header}");
+    assert_eq!(out, RESUME);
+}
+
+#[test]
+fn connection_that_closes_where_a_stream_was_to_be_resumed_says_that_it_is_not() {
+    let (login, _) = begin(resume());
+    assert!(matches!(login.closed(), Error::Closed));
+    let (login, _) = more(receive(login, &(FIRST.to_owned() + SUCCESS)));
+    assert!(matches!(login.closed(), Error::Closed));
+
+    let (login, _) = more(receive(login, SECOND));
+
+    assert!(matches!(login.closed(), Error::NotResumed));
 }

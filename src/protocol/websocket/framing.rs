@@ -2,19 +2,27 @@
 
 use crate::protocol::namespace;
 use crate::protocol::passage;
+use crate::protocol::passage::Managing;
 use crate::protocol::stream_error::StreamError;
+use crate::protocol::websocket::deflate;
 use crate::protocol::websocket::frame;
 use crate::protocol::xml::check;
 use crate::protocol::xml::check::Kind;
 use crate::protocol::xml::check::Limits;
 use crate::protocol::xml::element;
+use crate::protocol::xml::element::Element;
 use crate::protocol::xml::splitter::Cut;
 
 /// What a message of an established stream is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// To be written upstream: the bytes before and behind a `from` that browsers get wrong (Converse 14 after a reload).
+    /// A stanza, to be written upstream: the bytes before and behind a `from` that browsers get wrong (Converse 14 after a
+    /// reload).
     Stanza(&'a [u8], &'a [u8]),
+    /// Something else that may go there, whole.
+    Beside(&'a [u8]),
+    /// Of stream management, whole; to be written upstream where it has a place.
+    Managing(Managing, &'a [u8]),
     /// `<close/>`: the browser ends the stream (§3.6).
     Close,
 }
@@ -28,16 +36,59 @@ pub fn established<'a>(text: &'a [u8], limits: &Limits) -> Result<Message<'a>, S
     if root.kind == Kind::Close {
         return Ok(Message::Close);
     }
+    if let Some(managing) = passage::managing(&root, text) {
+        return Ok(Message::Managing(managing, text));
+    }
     if !passage::is_open_to(&root, text) {
         return Err(StreamError::UnsupportedStanzaType);
+    }
+    if root.kind == Kind::Other {
+        return Ok(Message::Beside(text));
     }
     let from = root.from.unwrap_or(text.len()..text.len());
     let (before, rest) = (text.get(..from.start), text.get(from.end..));
     Ok(Message::Stanza(before.unwrap_or_default(), rest.unwrap_or_default()))
 }
 
+/// Checks that a message is `<open/>` (§3.4). The domain that it names decides nothing.
+///
+/// # Errors
+/// The stream error that ends the stream.
+pub fn open(text: &[u8], limits: &Limits) -> Result<(), StreamError> {
+    let root = check::check(text, limits).map_err(StreamError::Xml)?;
+    if root.kind != Kind::Open {
+        return Err(StreamError::BadFormat);
+    }
+    let open = Element::parse(text).map_err(StreamError::Xml)?;
+    // What is older than XMPP 1.0 knows neither features nor SASL (RFC 6120 §4.7.5), and would be signed in never.
+    let major = open.attribute("version").and_then(|version| version.split('.').next());
+    if major.is_some_and(|major| major.parse() == Ok(0)) {
+        return Err(StreamError::UnsupportedVersion);
+    }
+    Ok(())
+}
+
 /// Writes a stanza of the server as one message, with the namespaces that its stream had declared for it (§3.3.3).
 pub fn write_stanza(cut: &Cut<'_>, out: &mut Vec<u8>) {
+    let parts = parts(cut);
+    frame::write_text_header(parts.iter().map(|part| part.len()).sum(), out);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// The same, compressed where that is worth it (RFC 7692).
+pub fn write_compressed_stanza(cut: &Cut<'_>, out: &mut Vec<u8>) {
+    if cut.bytes.len() < WORTH_IT {
+        return write_stanza(cut, out);
+    }
+    let mut payload = Vec::new();
+    deflate::deflate(&parts(cut), &mut payload);
+    frame::write_compressed_header(payload.len(), out);
+    out.extend_from_slice(&payload);
+}
+
+fn parts<'a>(cut: &Cut<'a>) -> [&'a [u8]; 4] {
     let (name, rest) = cut.bytes.split_at_checked(cut.name_end).unwrap_or((cut.bytes, &[]));
     let client: &[u8] =
         if cut.has_namespace || name.contains(&b':') { b"" } else { CLIENT_DECLARATION.as_bytes() };
@@ -46,10 +97,7 @@ pub fn write_stanza(cut: &Cut<'_>, out: &mut Vec<u8>) {
     } else {
         b""
     };
-    frame::write_text_header(cut.bytes.len() + client.len() + stream.len(), out);
-    for part in [name, client, stream, rest] {
-        out.extend_from_slice(part);
-    }
+    [name, client, stream, rest]
 }
 
 /// Writes one message.
@@ -77,7 +125,10 @@ pub fn write_close(out: &mut Vec<u8>) {
 /// Writes a stream error, `<close/>` and the close frame (§3.6).
 pub fn write_stream_error(error: StreamError, out: &mut Vec<u8>) {
     write_text(error.to_xml().as_bytes(), out);
-    write_close(out);
+    write_text(CLOSE, out);
+    // Text that is none fails the connection as well (RFC 6455 §8.1).
+    let is_text = error != StreamError::Xml(check::Error::Encoding);
+    frame::write_close(if is_text { frame::NORMAL } else { frame::INVALID_DATA }, out);
 }
 
 /// Tells a browser that broke RFC 6455 how: in the close frame, and where a message was too long, as a stream error before.
@@ -90,6 +141,8 @@ pub fn write_frame_error(error: frame::Error, out: &mut Vec<u8>) {
 }
 
 const CLOSE: &[u8] = b"<close xmlns=\"urn:ietf:params:xml:ns:xmpp-framing\" />";
+/// What is shorter is not compressed, in bytes.
+const WORTH_IT: usize = 128;
 const CLIENT_DECLARATION: &str = " xmlns=\"jabber:client\"";
 const STREAM_DECLARATION: &str = " xmlns:stream=\"http://etherx.jabber.org/streams\"";
 
@@ -104,8 +157,15 @@ mod tests {
             Message::Stanza(before, rest) => {
                 Ok(String::from_utf8([before, rest].concat()).unwrap())
             }
+            Message::Managing(_, element) | Message::Beside(element) => {
+                Ok(String::from_utf8(element.to_vec()).unwrap())
+            }
             Message::Close => Ok("close".to_owned()),
         }
+    }
+
+    fn open_of(text: &str) -> Result<(), StreamError> {
+        open(text.as_bytes(), &Limits::default())
     }
 
     fn framed(stanza: &str) -> String {
@@ -154,6 +214,21 @@ mod tests {
             "<x:auth xmlns:x='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGJvYgBib2I=</x:auth>",
         ] {
             assert_eq!(upstream(element), Err(StreamError::UnsupportedStanzaType), "{element}");
+        }
+    }
+
+    #[test]
+    fn open_of_an_older_xmpp_is_refused_and_one_without_version_is_of_the_present_one() {
+        let opens = |version: &str| {
+            let open = format!("<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' {version}/>");
+            open_of(&open)
+        };
+
+        for version in ["", "version='1.0'", "version='1.7'", "version='10.0'"] {
+            assert_eq!(opens(version), Ok(()), "{version}");
+        }
+        for version in ["version='0.9'", "version='0'", "version='00.1'"] {
+            assert_eq!(opens(version), Err(StreamError::UnsupportedVersion), "{version}");
         }
     }
 

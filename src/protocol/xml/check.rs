@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::protocol::xml::names;
 use crate::protocol::xml::names::Name;
 use crate::protocol::xml::scan;
 use crate::protocol::xml::scan::Attribute;
@@ -55,10 +56,34 @@ pub enum Kind {
 pub fn check(text: &[u8], limits: &Limits) -> Result<Root, Error> {
     let mut outermost = Outermost::default();
     scan::scan(text, *limits, &[], &mut outermost)?;
-    let Outermost { name, namespace, from, .. } = outermost;
-    let bytes = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
-    let kind = kind(bytes(&name), namespace.as_ref().map(bytes));
-    Ok(Root { name, namespace, from, kind })
+    Ok(outermost.root(text))
+}
+
+/// Checks the element that `text` begins with, as [`check`] does, and hands back its end; what follows is not looked at.
+///
+/// # Errors
+/// The first fault in the element.
+pub fn front(text: &[u8], limits: &Limits) -> Result<(Root, usize), Error> {
+    let mut outermost = Outermost::default();
+    let end = scan::front(text, *limits, &mut outermost)?;
+    Ok((outermost.root(text), end))
+}
+
+/// Checks the start tag that `text` begins with, as [`check`] does, and hands back its end; what follows is not looked at.
+///
+/// # Errors
+/// The first fault in the tag.
+pub fn start_tag(text: &[u8], limits: &Limits) -> Result<(Root, usize), Error> {
+    let mut outermost = Outermost::default();
+    let end = scan::start_tag(text, *limits, &mut outermost)?;
+    Ok((outermost.root(text), end))
+}
+
+/// `text` behind the white space that it begins with.
+#[must_use]
+pub fn trim_start(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|byte| !names::is_space(*byte)).unwrap_or(text.len());
+    text.get(start..).unwrap_or_default()
 }
 
 fn kind(name: &[u8], namespace: Option<&[u8]>) -> Kind {
@@ -80,6 +105,15 @@ struct Outermost<'a> {
     namespace: Option<Range<usize>>,
     from: Option<Range<usize>>,
     tags: usize,
+}
+
+impl Outermost<'_> {
+    fn root(self, text: &[u8]) -> Root {
+        let Self { name, namespace, from, .. } = self;
+        let bytes = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
+        let kind = kind(bytes(&name), namespace.as_ref().map(bytes));
+        Root { name, namespace, from, kind }
+    }
 }
 
 impl<'a> Visit<'a> for Outermost<'a> {
@@ -194,6 +228,44 @@ mod tests {
         for (text, kind) in kinds {
             assert_eq!(checked(text).unwrap().kind, kind, "{text}");
         }
+    }
+
+    #[test]
+    fn element_or_tag_at_the_front_is_checked_and_what_follows_is_not_looked_at() {
+        let (limits, text) =
+            (Limits::default(), b"<iq a='>'><q>1 &lt; 2</q></iq></body>\x00<a".as_slice());
+
+        let (root, end) = front(text, &limits).unwrap();
+        let (_, tag) = start_tag(text, &limits).unwrap();
+
+        assert_eq!(text.get(..end), Some(b"<iq a='>'><q>1 &lt; 2</q></iq>".as_slice()));
+        assert_eq!(root.kind, Kind::Iq);
+        assert_eq!(text.get(..tag), Some(b"<iq a='>'>".as_slice()));
+    }
+
+    #[test]
+    fn element_or_tag_at_the_front_has_no_fault_that_the_whole_would_not_have() {
+        let limits = Limits::default();
+        for (fault, error) in [
+            ("", Error::Empty),
+            ("a<b/>", Error::Outside),
+            ("</a>", Error::EndTag),
+            ("<!-- c --><a/>", Error::Comment),
+            ("<?xml version='1.0'?><a/>", Error::Instruction),
+            ("<!DOCTYPE a><a/>", Error::DocumentType),
+            ("<![CDATA[a]]>", Error::Tag),
+            ("<a b='\x01'/>", Error::Character),
+            ("<a b='1' b='2'/>", Error::Repeated),
+            ("<p:a/>", Error::Undeclared),
+            ("<a", Error::Incomplete),
+        ] {
+            assert_eq!(front(fault.as_bytes(), &limits), Err(error), "{fault}");
+            assert_eq!(start_tag(fault.as_bytes(), &limits), Err(error), "{fault}");
+        }
+        assert_eq!(front(b"<a b='\xff'/>", &limits), Err(Error::Encoding));
+        assert_eq!(front(b"<a>\x01</a>", &limits), Err(Error::Character));
+        assert_eq!(front(b"<a><b></a>", &limits), Err(Error::EndTag));
+        assert_eq!(front(b"<a>", &limits), Err(Error::Incomplete));
     }
 
     #[test]

@@ -71,22 +71,12 @@ pub(super) fn scan<'a, V: Visit<'a>>(
     visitor: &mut V,
 ) -> Result<(), Error> {
     names::check_characters(text)?;
-    let mut scopes = Scopes::default();
+    let mut scanner = Scanner::new(text, limits, visitor);
     for (prefix, namespace) in outer {
-        scopes.declare(prefix.as_bytes(), namespace.as_bytes(), 0, u16::MAX)?;
+        scanner.scopes.declare(prefix.as_bytes(), namespace.as_bytes(), 0, u16::MAX)?;
     }
-    let (open, attributes) = (Stack::new(), Stack::new());
-    let mut scanner = Scanner { text, at: 0, limits, open, attributes, scopes, visitor };
     scanner.skip_space();
-    match scanner.peek() {
-        Some(b'<') => scanner.markup()?,
-        Some(_) => return Err(Error::Outside),
-        None => return Err(Error::Empty),
-    }
-    while !scanner.open.is_empty() {
-        scanner.run()?;
-        scanner.markup()?;
-    }
+    scanner.element()?;
     scanner.skip_space();
     match scanner.rest() {
         [] => Ok(()),
@@ -94,6 +84,34 @@ pub(super) fn scan<'a, V: Visit<'a>>(
         [b'<', b'!', b'-', b'-', ..] => Err(Error::Comment),
         [..] => Err(Error::Outside),
     }
+}
+
+/// Scans the element that `text` begins with, and hands back its end; what follows is not looked at.
+///
+/// # Errors
+/// Where there is no well-formed element within `limits`, by its first fault.
+pub(super) fn front<'a, V: Visit<'a>>(
+    text: &'a [u8],
+    limits: Limits,
+    visitor: &mut V,
+) -> Result<usize, Error> {
+    let mut scanner = Scanner::new(text, limits, visitor);
+    scanner.element()?;
+    scanner.checked()
+}
+
+/// Scans the start tag that `text` begins with, and hands back its end; what follows is not looked at.
+///
+/// # Errors
+/// Where there is no well-formed start tag within `limits`, by its first fault.
+pub(super) fn start_tag<'a, V: Visit<'a>>(
+    text: &'a [u8],
+    limits: Limits,
+    visitor: &mut V,
+) -> Result<usize, Error> {
+    let mut scanner = Scanner::new(text, limits, visitor);
+    scanner.begin()?;
+    scanner.checked()
 }
 
 struct Scanner<'a, 'v, V> {
@@ -109,7 +127,39 @@ struct Scanner<'a, 'v, V> {
     visitor: &'v mut V,
 }
 
-impl<'a, V: Visit<'a>> Scanner<'a, '_, V> {
+impl<'a, 'v, V: Visit<'a>> Scanner<'a, 'v, V> {
+    fn new(text: &'a [u8], limits: Limits, visitor: &'v mut V) -> Self {
+        let (open, attributes, scopes) = (Stack::new(), Stack::new(), Scopes::default());
+        Self { text, at: 0, limits, open, attributes, scopes, visitor }
+    }
+
+    /// One whole element.
+    #[inline]
+    fn element(&mut self) -> Result<(), Error> {
+        self.begin()?;
+        while !self.open.is_empty() {
+            self.run()?;
+            self.markup()?;
+        }
+        Ok(())
+    }
+
+    /// The start tag of the outermost element.
+    #[inline]
+    fn begin(&mut self) -> Result<(), Error> {
+        match self.peek() {
+            Some(b'<') => self.markup(),
+            Some(_) => Err(Error::Outside),
+            None => Err(Error::Empty),
+        }
+    }
+
+    /// How far it is scanned, all of it characters that XML has.
+    fn checked(&self) -> Result<usize, Error> {
+        names::check_characters(self.text.get(..self.at).unwrap_or_default())?;
+        Ok(self.at)
+    }
+
     /// Text up to the next `<`.
     #[inline]
     fn run(&mut self) -> Result<(), Error> {

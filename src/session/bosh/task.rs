@@ -1,73 +1,74 @@
 //! One BOSH session: a task that owns the upstream stream and the machine, and answers what is posted to it.
 
-use std::cell::Cell;
+mod stream;
+
+use std::future::pending;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::pin::pin;
+use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
-use std::task::ready;
 use std::time::Duration;
+use std::time::Instant as StdInstant;
 
-use bytes::Bytes;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWriteExt;
-use tokio::io::ReadBuf;
-use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio::time::Sleep;
 use tokio::time::sleep_until;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::bound::Bound;
 use crate::metrics::label::Direction;
 use crate::metrics::label::Kind;
+use crate::metrics::label::Resume;
 use crate::metrics::label::Transport;
+use crate::protocol::bind::Wish;
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::Action;
 use crate::protocol::bosh::event::Event;
 use crate::protocol::bosh::event::RequestId;
 use crate::protocol::bosh::session::Session as Machine;
-use crate::protocol::stream_error::Meaning;
 use crate::protocol::stream_error::StreamError;
-use crate::protocol::stream_error::meaning;
 use crate::protocol::welcome;
 use crate::protocol::welcome::Reply;
 use crate::protocol::welcome::Welcome;
 use crate::protocol::xml::element::Element;
-use crate::protocol::xml::splitter;
-use crate::protocol::xml::splitter::Piece;
-use crate::protocol::xml::splitter::Splitter;
 use crate::scratch::Scratch;
+use crate::session::aside::Aside;
+use crate::session::bosh::Answer;
 use crate::session::bosh::Post;
 use crate::session::bosh::Reserved;
+use crate::session::bosh::managed::Managed;
+use crate::session::bosh::task::stream::Upstream;
+use crate::session::bosh::task::stream::read;
+use crate::session::mailbox::Posts;
 use crate::session::registry::Place;
 use crate::session::relay::Traffic;
 use crate::session::roll::Stay;
-use crate::upstream;
-use crate::upstream::stream::Socket;
+use crate::session::roll::bell::Bell;
+use crate::upstream::login::Stream;
 
 /// A session as it runs.
 pub(super) struct Task {
     machine: Machine,
     upstream: Option<Upstream>,
+    /// None where upstream does not manage its stream.
+    managed: Option<Box<Managed>>,
     login: Option<Login>,
-    posts: mpsc::Receiver<Post>,
+    is_bound: bool,
+    posts: Posts<Post>,
     posted: u64,
-    replies: Vec<(RequestId, oneshot::Sender<Bytes>)>,
+    replies: Vec<(RequestId, oneshot::Sender<Answer>)>,
+    /// The type of all answers, if it is not the usual one (XEP-0124 §7.1).
+    content: Option<Arc<str>>,
     carried: Traffic,
     /// When it was last told what was carried.
     told: Instant,
     stay: Stay,
     /// Frees the sid when the session is over.
     _place: Place<Post>,
-}
-
-struct Upstream {
-    socket: Socket,
-    splitter: Splitter,
-    /// Read behind the login, not yet cut.
-    rest: Vec<u8>,
 }
 
 /// The login of a browser that began the session itself.
@@ -82,6 +83,8 @@ enum Woken {
     Posted(Post),
     Dropped(RequestId),
     Read(io::Result<(Scratch, usize)>),
+    /// Another connection is made in place of one that broke, or is not.
+    Connected(Result<Box<Stream>, Resume>),
     Deadline,
     /// The session is over, for a reason that lies outside.
     Over(End),
@@ -91,21 +94,20 @@ impl Task {
     pub(super) fn new(
         machine: Machine,
         reserved: Reserved,
-        stream: Option<upstream::login::Stream>,
+        stream: Option<Stream>,
         login: Option<Login>,
     ) -> Self {
-        let Reserved { place, posts, stay } = reserved;
-        let upstream = stream.map(|stream| {
-            let upstream::login::Stream { socket, splitter, rest, .. } = stream;
-            Upstream { socket, splitter, rest }
-        });
+        let Reserved { place, posts, stay, .. } = reserved;
         Self {
             machine,
-            upstream,
+            upstream: stream.map(Upstream::from),
+            managed: None,
+            is_bound: login.is_none(),
             login,
             posts,
             posted: 0,
             replies: Vec::new(),
+            content: None,
             carried: Traffic::default(),
             told: Instant::now(),
             stay,
@@ -114,9 +116,20 @@ impl Task {
     }
 
     /// With a request that the machine has already.
-    pub(super) fn answering(mut self, id: RequestId, reply: oneshot::Sender<Bytes>) -> Self {
+    pub(super) fn answering(mut self, id: RequestId, reply: oneshot::Sender<Answer>) -> Self {
         self.replies.push((id, reply));
         self
+    }
+
+    /// On a stream that upstream offers to manage.
+    pub(super) fn managed(mut self, managed: Option<Box<Managed>>) -> Self {
+        self.managed = managed;
+        self
+    }
+
+    /// With another type of answers than the usual one, if the browser asked for it.
+    pub(super) fn with_content(self, content: Option<Arc<str>>) -> Self {
+        Self { content, ..self }
     }
 
     /// Who the session is for.
@@ -125,30 +138,29 @@ impl Task {
     }
 
     /// Runs the session to its end.
-    pub(super) async fn run(mut self, shutdown: CancellationToken) -> End {
-        self.read_rest();
+    pub(super) async fn run(mut self: Box<Self>, shutdown: CancellationToken) -> End {
+        self.begin();
+        let mut outside = Aside::new(outside(shutdown.clone(), self.stay.bell().clone()));
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
             if let Some(end) = self.act(&shutdown).await {
-                self.close().await;
+                self.close(&end).await;
                 return end;
             }
-            let woken = self.wake(&shutdown).await;
-            self.tell_now_and_then();
-            let now = Instant::now().into_std();
+            let woken = self.wake(&mut outside, alarm.as_mut()).await;
+            let now = Instant::now();
+            self.tell_now_and_then(now);
+            let now = now.into_std();
             match woken {
-                Woken::Posted(Post { body, reply }) => {
-                    self.posted += 1;
-                    let id = RequestId(self.posted);
-                    self.replies.push((id, reply));
-                    self.machine.receive(Event::Request(id, body), now);
-                }
+                Woken::Posted(post) => self.post(post),
                 Woken::Dropped(id) => self.machine.receive(Event::Dropped(id), now),
                 Woken::Read(read) => self.read(read),
+                Woken::Connected(connected) => self.connected(connected),
                 Woken::Deadline => self.machine.receive(Event::Deadline, now),
                 Woken::Over(End::ShutDown) => {
                     // Who waits hears nothing of the session: the endpoint makes a 503 of that.
                     self.replies.clear();
-                    self.close().await;
+                    self.close(&End::ShutDown).await;
                     return End::ShutDown;
                 }
                 Woken::Over(why) => {
@@ -156,7 +168,7 @@ impl Task {
                     // There is nothing to wait for after this, whatever the machine thinks: the signal would wake
                     // the task again and again.
                     let end = self.act(&shutdown).await.unwrap_or(why);
-                    self.close().await;
+                    self.close(&end).await;
                     return end;
                 }
             }
@@ -164,10 +176,21 @@ impl Task {
     }
 
     /// Waits for the next thing to happen; all arms are cancel safe.
-    async fn wake(&mut self, shutdown: &CancellationToken) -> Woken {
-        let deadline = self.machine.deadline().map(Instant::from_std);
-        // With nobody to wake it the arm is switched off, so the time says nothing.
-        let time = deadline.unwrap_or_else(Instant::now);
+    async fn wake(
+        &mut self,
+        outside: impl Future<Output = End>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Woken {
+        let managed = self.managed.as_deref();
+        let deadlines =
+            [self.machine.deadline().map(Instant::from_std), managed.and_then(Managed::deadline)];
+        let deadline = deadlines.into_iter().flatten().min();
+        // Backpressure the other way: what upstream has not acknowledged must be kept.
+        let is_open = !managed.is_some_and(Managed::is_full);
+        // One clock for all of them: moved on, it costs next to nothing.
+        if let Some(deadline) = deadline.filter(|deadline| *deadline != alarm.deadline()) {
+            alarm.as_mut().reset(deadline);
+        }
         // Backpressure: what the browser does not fetch stays with upstream.
         let mut socket = self
             .upstream
@@ -175,49 +198,107 @@ impl Task {
             .filter(|_| !self.machine.is_full())
             .map(|upstream| &mut upstream.socket);
         let read = poll_fn(|cx| match &mut socket {
-            Some(socket) => poll_read(socket, cx),
+            Some(socket) => read(socket, cx),
             None => Poll::Pending,
         });
+        let connected = async {
+            match &mut self.managed {
+                Some(managed) => managed.connected().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => Woken::Over(End::ShutDown),
-            () = self.stay.revoked().cancelled() => Woken::Over(End::Revoked),
-            post = self.posts.recv() => post.map_or(Woken::Over(End::ShutDown), Woken::Posted),
+            end = outside => Woken::Over(end),
+            post = self.posts.next(), if is_open => Woken::Posted(post),
             id = poll_fn(|cx| poll_dropped(&mut self.replies, cx)) => Woken::Dropped(id),
             read = read => Woken::Read(read),
-            () = sleep_until(time), if deadline.is_some() => Woken::Deadline,
+            connected = connected => Woken::Connected(connected),
+            () = alarm, if deadline.is_some() => Woken::Deadline,
         }
     }
 
-    /// Does what the machine wants; hands back the end when there is one.
+    /// Does what the machine wants, and what upstream waits for; hands back the end when there is one.
     async fn act(&mut self, shutdown: &CancellationToken) -> Option<End> {
-        while let Some(action) = self.machine.next_action() {
-            let now = Instant::now().into_std();
-            match action {
-                Action::Answer(id, body) => {
-                    let at = self.replies.iter().position(|(known, _)| *known == id);
-                    let reply = at.map(|at| self.replies.swap_remove(at).1);
-                    if reply.is_none_or(|reply| reply.send(body).is_err()) {
-                        self.machine.receive(Event::Dropped(id), now);
+        loop {
+            while let Some(action) = self.machine.next_action() {
+                let now = Instant::now().into_std();
+                match action {
+                    Action::Answer(id, body) => {
+                        self.answer(id, Answer::Body(body, self.content.clone()));
                     }
+                    Action::Refuse(id, condition) => self.answer(id, Answer::Refused(condition)),
+                    Action::Send(elements, stanzas) => {
+                        let elements = self.wish(elements);
+                        self.carried.up.add(stanzas, elements.len());
+                        self.send(&elements, stanzas, shutdown).await;
+                    }
+                    Action::Login(element) => self.welcome(&element),
+                    Action::Restart => {
+                        // A stream begins anew behind the login and at no other time; there would be no features to wait for.
+                        match self.login.take() {
+                            Some(login) => {
+                                self.machine.receive(Event::Welcome(&login.features), now);
+                            }
+                            None => self.machine.receive(Event::End(End::BadRequest), now),
+                        }
+                    }
+                    Action::Over(end) => return Some(end),
                 }
-                Action::Send(stanzas, count) => {
-                    self.carried.up.add(count, stanzas.len());
-                    self.write(&stanzas, shutdown).await;
-                }
-                Action::Login(element) => self.welcome(&element),
-                Action::Restart => {
-                    let features =
-                        self.login.take().map(|login| login.features).unwrap_or_default();
-                    self.machine.receive(Event::Welcome(&features), now);
-                }
-                Action::Over(end) => return Some(end),
             }
+            if !self.tend(shutdown).await {
+                break;
+            }
+        }
+        if self.machine.has_forgotten() {
+            self.stay.metrics().reached(Bound::Answers);
         }
         if self.replies.is_empty() {
             self.replies = Vec::new();
         }
         None
+    }
+
+    /// What goes upstream in the place of what the browser says: the resource that it wishes for is left out where another
+    /// session of the visitor has it, as a tab does of which this one is a copy.
+    fn wish(&self, elements: Vec<u8>) -> Vec<u8> {
+        if self.is_bound {
+            return elements;
+        }
+        let wish = Wish::parse(&elements);
+        match wish.filter(|wish| !self.stay.take_resource(wish.resource())) {
+            Some(wish) => wish.left_to_the_server(),
+            None => elements,
+        }
+    }
+
+    fn post(&mut self, Post { body, reply }: Post) {
+        let now = Instant::now().into_std();
+        // A page that was reloaded asks again behind its broken connection, which counts for nothing then.
+        self.forget_gone(now);
+        self.posted += 1;
+        let id = RequestId(self.posted);
+        self.replies.push((id, reply));
+        self.machine.receive(Event::Request(id, *body), now);
+        if let Some(managed) = &mut self.managed {
+            managed.browser_was_heard();
+        }
+    }
+
+    /// Tells the machine of the requests whose browser no longer waits.
+    fn forget_gone(&mut self, now: StdInstant) {
+        while let Some(at) = self.replies.iter().position(|(_, reply)| reply.is_closed()) {
+            let (id, _) = self.replies.swap_remove(at);
+            self.machine.receive(Event::Dropped(id), now);
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Answer) {
+        let at = self.replies.iter().position(|(known, _)| *known == id);
+        let reply = at.map(|at| self.replies.swap_remove(at).1);
+        if reply.is_none_or(|reply| reply.send(answer).is_err()) {
+            self.machine.receive(Event::Dropped(id), Instant::now().into_std());
+        }
     }
 
     fn welcome(&mut self, element: &[u8]) {
@@ -244,69 +325,9 @@ impl Task {
         }
     }
 
-    async fn write(&mut self, stanzas: &[u8], shutdown: &CancellationToken) {
-        let Some(upstream) = &mut self.upstream else { return };
-        tokio::select! {
-            // What upstream takes at once still goes out while the edge goes down.
-            biased;
-            written = timeout(WRITE, write(&mut upstream.socket, stanzas)) => match written {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => self.lose_upstream(End::UpstreamLost),
-            },
-            // A stanza may have gone out by half, so nothing may follow it; the task wakes up next for its end.
-            () = shutdown.cancelled() => self.upstream = None,
-            () = self.stay.revoked().cancelled() => self.lose_upstream(End::Revoked),
-        }
-    }
-
-    /// Takes what was read behind the login.
-    fn read_rest(&mut self) {
-        let rest = self.upstream.as_mut().map(|upstream| std::mem::take(&mut upstream.rest));
-        self.take(&rest.unwrap_or_default());
-    }
-
-    /// Takes what upstream was read once for.
-    fn read(&mut self, read: io::Result<(Scratch, usize)>) {
-        match read {
-            Ok((_, 0)) | Err(_) => self.lose_upstream(End::UpstreamLost),
-            Ok((mut scratch, length)) => {
-                self.take(scratch.get().get(..length).unwrap_or_default());
-            }
-        }
-    }
-
-    /// Cuts what upstream sent into stanzas for the browser.
-    fn take(&mut self, mut bytes: &[u8]) {
-        let Some(upstream) = &mut self.upstream else { return };
-        let now = Instant::now().into_std();
-        let end = loop {
-            match upstream.splitter.next(&mut bytes) {
-                Ok(None) => return,
-                Ok(Some(Piece::Stanza(cut))) if cut.name() == b"stream:error" => {
-                    let mut element = Vec::new();
-                    cut.write_alone(&mut element);
-                    break stream_error(element);
-                }
-                Ok(Some(Piece::Stanza(cut))) => {
-                    self.carried.down.add(1, cut.bytes.len());
-                    self.machine.receive(Event::Stanza(cut), now);
-                }
-                Err(splitter::Error::TooLarge { .. }) => break End::UpstreamStanza,
-                // A second header, the end, or what cannot be cut.
-                Ok(Some(Piece::Header(_) | Piece::End)) | Err(_) => break End::UpstreamLost,
-            }
-        };
-        self.lose_upstream(end);
-    }
-
-    fn lose_upstream(&mut self, end: End) {
-        self.upstream = None;
-        self.machine.receive(Event::End(end), Instant::now().into_std());
-    }
-
     /// Counts what was carried; a session that lasts for days is not to be counted at its end alone.
-    fn tell_now_and_then(&mut self) {
-        if self.told.elapsed() >= TELL {
+    fn tell_now_and_then(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.told) >= TELL {
             self.tell();
         }
     }
@@ -317,67 +338,28 @@ impl Task {
         self.stay.metrics().carried(Transport::Bosh, Direction::Up, up);
         self.stay.metrics().carried(Transport::Bosh, Direction::Down, down);
     }
+}
 
-    /// Takes no more requests, and ends upstream's stream in order, as far as it is still there.
-    async fn close(&mut self) {
-        self.tell();
-        self.posts.close();
-        // Who waits for an answer learns that there is none.
-        while self.posts.try_recv().is_ok() {}
-        let Some(Upstream { mut socket, .. }) = self.upstream.take() else { return };
-        let farewell = async {
-            socket.write_all(b"</stream:stream>").await?;
-            socket.shutdown().await
-        };
-        // Whether it arrives makes no difference any more.
-        timeout(FAREWELL, farewell).await.ok();
+/// Ends when something outside ends the session.
+async fn outside(shutdown: CancellationToken, bell: Arc<Bell>) -> End {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => End::ShutDown,
+        () = bell.revoked() => End::Revoked,
     }
-}
-
-/// What a stream error of upstream means to the browser; what cannot be read is an outage too.
-fn stream_error(element: Vec<u8>) -> End {
-    match Element::parse(&element).as_ref().map(meaning) {
-        Ok(Meaning::OfBrowser) => End::StreamError(element),
-        Ok(Meaning::Outage) | Err(_) => End::UpstreamLost,
-    }
-}
-
-/// Reads once, into the thread's buffer and none of the session's; a socket that is ready may have nothing, and one that is
-/// not may have something (TLS).
-fn poll_read(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<(Scratch, usize)>> {
-    let mut scratch = Scratch::sized(&FROM_UPSTREAM, READ);
-    let mut read = ReadBuf::new(scratch.get());
-    ready!(Pin::new(socket).poll_read(cx, &mut read))?;
-    let length = read.filled().len();
-    Poll::Ready(Ok((scratch, length)))
-}
-
-async fn write(socket: &mut Socket, stanzas: &[u8]) -> io::Result<()> {
-    socket.write_all(stanzas).await?;
-    socket.flush().await
 }
 
 /// The first request whose browser no longer waits; it is taken out.
 fn poll_dropped(
-    replies: &mut Vec<(RequestId, oneshot::Sender<Bytes>)>,
+    replies: &mut Vec<(RequestId, oneshot::Sender<Answer>)>,
     cx: &mut Context<'_>,
 ) -> Poll<RequestId> {
     let gone = replies.iter_mut().position(|(_, reply)| reply.poll_closed(cx).is_ready());
     gone.map_or(Poll::Pending, |at| Poll::Ready(replies.swap_remove(at).0))
 }
 
-thread_local! {
-    static FROM_UPSTREAM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// What one read takes at most.
-const READ: usize = 16 * 1024;
-/// How long upstream may take no bytes before it is taken for lost.
-const WRITE: Duration = Duration::from_secs(30);
 /// How long what was carried may wait to be counted.
 const TELL: Duration = Duration::from_secs(25);
-/// How long the last words to it may take.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

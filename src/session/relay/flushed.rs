@@ -10,6 +10,8 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -55,7 +57,7 @@ async fn what_tls_has_taken_goes_out_when_the_server_reads_at_last() {
     let (upstream, mut server) = in_tls().await;
     let patience = Arc::new(Patience::new(Duration::from_secs(3600), Arc::default()));
     let browser_side = (Browser::new(Line::Tcp(ours), patience), Reader::new(100_000));
-    let ahead = Ahead { browser: Vec::new(), upstream: Vec::new() };
+    let ahead = Ahead::default();
     let upstream = (upstream, Splitter::new(1000));
     let mut relay = Relay::new(browser_side, upstream, Limits::default(), ahead);
     tokio::spawn(async move { poll_fn(|cx| relay.poll_carry(cx)).await });

@@ -46,7 +46,7 @@ fn cookies(hash: u8) -> Marks {
 }
 
 fn is_revoked(stay: &Stay) -> bool {
-    stay.revoked().is_cancelled()
+    stay.is_revoked()
 }
 
 fn reached(roll: &Roll, bound: Bound) -> bool {
@@ -213,4 +213,21 @@ fn nothing_is_kept_of_who_has_left() {
 
     let present = roll.lock();
     assert!(present.by_visitor.is_empty() && present.by_cookies.is_empty(), "{present:?}");
+}
+
+// RFC 6120 §7.7.2.2
+#[test]
+fn resource_that_one_session_of_a_visitor_has_is_not_for_another_while_it_lasts() {
+    let roll = roll(9, 9, 9);
+    let (bob, alice) = (member("bob", "1"), member("alice", "1"));
+    let of = |visitor| enter(&roll, visitor, "192.0.2.7").unwrap();
+    let (first, copy, other) = (of(&bob), of(&bob), of(&alice));
+    first.note_resource("given");
+
+    assert!(!copy.take_resource("given"));
+    assert!(first.take_resource("given") && other.take_resource("given"));
+    assert!(copy.take_resource("wished") && !first.take_resource("wished"));
+
+    drop(first);
+    assert!(copy.take_resource("given"));
 }

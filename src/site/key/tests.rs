@@ -108,7 +108,7 @@ fn set_has_the_keys_of_use_and_passes_over_the_others() {
     let all: Vec<Value> = others.iter().cloned().chain([rsa.jwk("1"), ec.jwk("2")]).collect();
     let keys = Keys::of_jwks(set(&all).as_bytes()).unwrap();
 
-    let named: Vec<_> = keys.0.iter().map(|key| (key.id.as_deref(), key.algorithm)).collect();
+    let named: Vec<_> = keys.all.iter().map(|key| (key.id.as_deref(), key.algorithm)).collect();
     assert_eq!(named, [(Some("1"), Algorithm::Rs256), (Some("2"), Algorithm::Es256)]);
     assert_eq!(Keys::of_jwks(set(&others).as_bytes()).unwrap_err(), Error::NoneOfUse);
     for text in ["", "[]", "{}", "{\"keys\": 1}"] {

@@ -21,6 +21,7 @@ fn target(address: SocketAddr, kind: Kind) -> Target {
     Target {
         upstream: Arc::new(Upstream::local(&address.to_string())),
         domain: Domain::parse("xmpp.test").unwrap(),
+        language: None,
         pass: Pass::Anonymous,
         expected: None,
         kind,

@@ -35,7 +35,7 @@ pub(crate) struct Bosh<'a> {
 impl Table for Bosh<'_> {
     type Way = Kind;
     const OURS: Kind = Kind::Vestibule;
-    const ORDER: &'static [&'static str] = &[REQUEST, RATE, IDLE, ESTABLISH];
+    const ORDER: &'static [&'static str] = &[REQUEST, RATE, IDLE, IDLE_HTTP_2, ESTABLISH];
 
     fn ways(&self) -> Vec<Kind> {
         self.peers.clone()
@@ -45,7 +45,13 @@ impl Table for Bosh<'_> {
         let peer = self.place.start(kind, self.behind).await?;
         let seen = self.of(&peer).await;
         peer.stop().await?;
-        seen
+        let mut seen = seen?;
+        // Anew, because what the first sessions leave would serve the second.
+        let peer = self.place.start(kind, self.behind).await?;
+        let idle = self.idle(&mut self.crowd(&peer, Transport::BoshHttp2).await?, &peer).await;
+        peer.stop().await?;
+        seen.insert(IDLE_HTTP_2, idle?);
+        Ok(seen)
     }
 }
 
@@ -53,15 +59,11 @@ impl Bosh<'_> {
     async fn of(&self, peer: &Peer) -> Result<Seen> {
         let mut seen = Seen::new();
         let each = |sum: f64| sum / count(self.sessions as u64);
-        let target = peer.target(Tickets::Dropped).await?;
-        let mut crowd = crowd(target, &peer.visitors, Transport::Bosh);
+        let mut crowd = self.crowd(peer, Transport::Bosh).await?;
 
-        let (memory, before) = (peer.process.memory()?, cpu(&[peer.process])?);
-        whole(&crowd.connect(self.sessions, crowd.at_once).await?)?;
+        let before = cpu(&[peer.process])?;
+        seen.insert(IDLE, self.idle(&mut crowd, peer).await?);
         seen.insert(ESTABLISH, each(cpu(&[peer.process])? - before));
-        sleep(SETTLE).await;
-        let idle = peer.process.memory()?.saturating_sub(memory);
-        seen.insert(IDLE, each(count(idle)));
 
         let (asked, before) = (requests(&crowd), cpu(&[peer.process])?);
         talk(&mut crowd, &Phase::Messages { lasts: self.lasts, size: 200, window: 1 }).await?;
@@ -70,6 +72,19 @@ impl Bosh<'_> {
         seen.insert(REQUEST, a_request);
         seen.insert(RATE, 1_000_000.0 / a_request);
         Ok(seen)
+    }
+
+    async fn crowd(&self, peer: &Peer, transport: Transport) -> Result<Crowd> {
+        Ok(crowd(peer.target(Tickets::Dropped).await?, &peer.visitors, transport))
+    }
+
+    /// Has them all come; the memory of one that is idle, in KiB.
+    async fn idle(&self, crowd: &mut Crowd, peer: &Peer) -> Result<f64> {
+        let memory = peer.process.memory()?;
+        whole(&crowd.connect(self.sessions, crowd.at_once).await?)?;
+        sleep(SETTLE).await;
+        let idle = peer.process.memory()?.saturating_sub(memory);
+        Ok(count(idle) / count(self.sessions as u64))
     }
 }
 
@@ -80,4 +95,5 @@ fn requests(crowd: &Crowd) -> u64 {
 const REQUEST: &str = "CPU a request with a message of 200 B, µs";
 const RATE: &str = "requests a second of CPU";
 const IDLE: &str = "memory a session, a request held, KiB";
+const IDLE_HTTP_2: &str = "the same over one connection of HTTP/2, KiB";
 const ESTABLISH: &str = "CPU to establish a session, µs";

@@ -1,4 +1,4 @@
-//! What sessions over WebSocket cost gateway and XMPP server together: Prosody is behind, by the way each of them has to it.
+//! What sessions cost gateway and XMPP server together: Prosody is behind, by the way each of them has to it.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,6 +29,8 @@ use crate::table::Table;
 /// The ways to Prosody, and how much there is to do.
 pub(crate) struct Chain<'a> {
     pub(crate) place: &'a Place,
+    /// Of the browsers.
+    pub(crate) transport: Transport,
     pub(crate) sessions: usize,
     pub(crate) lasts: Duration,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Chain<'a> {
 pub(crate) enum Way {
     /// By the client port, in the clear: the floor.
     Bare,
-    /// By nginx, and Prosody's own WebSocket.
+    /// By nginx, and Prosody's own WebSocket or BOSH.
     Nginx,
     /// By Vestibule, and the client port.
     Vestibule,
@@ -77,7 +79,7 @@ impl Chain<'_> {
         let peer = self.place.start(kind, prosody.behind).await?;
         let visitors = visitors.as_ref().unwrap_or(&peer.visitors);
         let target = peer.target(Tickets::Dropped).await?;
-        let crowd = crowd(target, visitors, Transport::Websocket);
+        let crowd = crowd(target, visitors, self.transport);
         let seen = self.of(crowd, prosody, Some(peer.process)).await;
         peer.stop().await?;
         seen

@@ -5,6 +5,7 @@ mod bosh;
 mod chain;
 mod classical;
 mod figures;
+mod http2;
 mod measure;
 mod peer;
 mod prebind;
@@ -22,12 +23,14 @@ use anyhow::Context;
 use anyhow::Result;
 use clap::Parser;
 use clap::ValueEnum;
+use load::session::Transport;
 use load::sink;
 use load::sink::Door;
 use tokio::net::TcpListener;
 
 use crate::bosh::Bosh;
 use crate::chain::Chain;
+use crate::http2::Tunnels;
 use crate::peer::Behind;
 use crate::peer::Kind;
 use crate::peer::Place;
@@ -40,7 +43,7 @@ use crate::work::Work;
 /// cost as a table of ratios with their spread.
 ///
 /// Behind each stands a scripted server that lets everybody in and sends every message back: by its client port for Vestibule,
-/// which reads every stanza, and by WebSocket and BOSH for the others, which pass bytes. Two tables have Prosody behind.
+/// which reads every stanza, and by WebSocket and BOSH for the others, which pass bytes. Three tables have Prosody behind.
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -69,7 +72,12 @@ struct Arguments {
     #[arg(long, default_value_t = 500)]
     prebinds: usize,
     /// Which tables.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket,bosh,prebind,chain")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "websocket,websocket-http2,bosh,prebind,chain,bosh-chain"
+    )]
     tables: Vec<Which>,
     /// Who is compared over WebSocket and BOSH.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "nginx,haproxy,vestibule")]
@@ -84,12 +92,16 @@ struct Arguments {
 enum Which {
     /// Sessions over WebSocket: what they cost the gateway alone.
     Websocket,
+    /// The same over HTTP/2, which nginx does not know.
+    WebsocketHttp2,
     /// Sessions over BOSH: the same.
     Bosh,
     /// Sessions that are there before a page asks: how long that takes, and what it costs.
     Prebind,
-    /// Gateway and Prosody together.
+    /// Gateway and Prosody together, over WebSocket.
     Chain,
+    /// The same over BOSH.
+    BoshChain,
 }
 
 #[tokio::main]
@@ -139,6 +151,10 @@ impl Which {
                 self.of(&Work { place, behind, peers, sessions, lasts, handshakes }, arguments)
                     .await
             }
+            Self::WebsocketHttp2 => {
+                let sessions = arguments.sessions;
+                self.of(&Tunnels { place, behind, sessions, lasts }, arguments).await
+            }
             Self::Bosh => {
                 let sessions = arguments.bosh_sessions;
                 self.of(&Bosh { place, behind, peers, sessions, lasts }, arguments).await
@@ -147,9 +163,13 @@ impl Which {
                 let number = arguments.prebinds;
                 self.of(&Prebind { place, scripted: behind, number }, arguments).await
             }
-            Self::Chain => {
+            Self::Chain | Self::BoshChain => {
                 let sessions = arguments.chain_sessions;
-                self.of(&Chain { place, sessions, lasts }, arguments).await
+                let transport = match self {
+                    Self::BoshChain => Transport::Bosh,
+                    _ => Transport::Websocket,
+                };
+                self.of(&Chain { place, transport, sessions, lasts }, arguments).await
             }
         }
     }
@@ -166,9 +186,11 @@ impl Which {
     fn name(self) -> &'static str {
         match self {
             Self::Websocket => "websocket",
+            Self::WebsocketHttp2 => "websocket-http2",
             Self::Bosh => "bosh",
             Self::Prebind => "prebind",
             Self::Chain => "chain",
+            Self::BoshChain => "bosh-chain",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::protocol::bosh::body::Body;
 use crate::protocol::bosh::end::End;
 use crate::protocol::bosh::event::Action;
+use crate::protocol::bosh::event::Connection;
 use crate::protocol::bosh::event::Event;
 use crate::protocol::bosh::event::Opening;
 use crate::protocol::bosh::event::RequestId;
@@ -15,12 +16,25 @@ use crate::protocol::bosh::window::Rid;
 use crate::protocol::xml::check::Limits;
 use crate::protocol::xml::splitter::Cut;
 
+mod acknowledgements;
+mod bounds;
+mod cadence;
+mod copies;
+mod delivery;
 mod ending;
+mod keys;
 mod login;
-mod network;
 mod order;
+mod overtaking;
+mod pace;
+mod statuses;
+mod tabs;
+mod terms;
 
 const EMPTY: &str = "<body xmlns='http://jabber.org/protocol/httpbind'/>";
+
+/// What a request gets in whose place its repetition stands.
+const ERROR: &str = "<body xmlns='http://jabber.org/protocol/httpbind' type='error'/>";
 
 /// A session, a clock, and what a shell would have done.
 struct Scene {
@@ -30,9 +44,10 @@ struct Scene {
 }
 
 /// What the session did, written down.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Done {
     Answered(u64, String),
+    Refused(u64, u16),
     Sent(String),
     Login(String),
     Restart,
@@ -42,6 +57,7 @@ enum Done {
 use Done::Answered;
 use Done::Login;
 use Done::Over;
+use Done::Refused;
 use Done::Restart;
 use Done::Sent;
 
@@ -82,6 +98,14 @@ impl Scene {
         self.post(rid, "", "")
     }
 
+    /// Posts over a connection that is known.
+    fn post_over(&mut self, connection: Connection, rid: u64, payload: &str) -> u64 {
+        self.requests += 1;
+        let body = Body { over: Some(connection), ..body(rid, "", payload) };
+        self.session.receive(Event::Request(RequestId(self.requests), body), self.now);
+        self.requests
+    }
+
     fn drop_connection(&mut self, request: u64) {
         self.session.receive(Event::Dropped(RequestId(request)), self.now);
     }
@@ -119,6 +143,9 @@ impl Scene {
         std::iter::from_fn(|| self.session.next_action())
             .map(|action| match action {
                 Action::Answer(RequestId(id), body) => Answered(id, text(&body)),
+                Action::Refuse(RequestId(id), condition) => {
+                    Refused(id, condition.status().unwrap())
+                }
                 Action::Send(bytes, _) => Sent(text(&bytes)),
                 Action::Login(element) => Login(text(&element)),
                 Action::Restart => Restart,

@@ -40,6 +40,12 @@ impl<'a> Cut<'a> {
         self.bytes.get(1..self.name_end).unwrap_or_default()
     }
 
+    /// Whether it is a message, a presence or an iq of the stream: what XEP-0198 counts.
+    #[must_use]
+    pub fn is_stanza(&self) -> bool {
+        matches!(self.name(), b"message" | b"presence" | b"iq")
+    }
+
     /// Writes it so that it means the same outside its stream: with the stream's default namespace and the declaration of
     /// the prefix `stream` where it lacks and needs them.
     pub fn write_alone(&self, out: &mut Vec<u8>) {

@@ -102,7 +102,7 @@ fn repeated_rid_of_a_held_request_takes_its_place() {
     let mut scene = Scene::prebound();
     let first = scene.poll(1);
     let again = scene.poll(1);
-    assert_eq!(scene.done(), [Answered(first, EMPTY.into())]);
+    assert_eq!(scene.done(), [Answered(first, ERROR.into())]);
 
     scene.stanza("message");
 
@@ -182,28 +182,84 @@ fn repeated_rid_does_not_overtake_what_a_later_one_brought() {
 }
 
 #[test]
-fn missing_rid_is_waited_for_and_then_done_without() {
-    let mut scene = Scene::prebound();
-    let second = scene.post(2, "", "<message id='b'/>");
-    assert_eq!(scene.pass(Duration::from_millis(2_900)), []);
+fn missing_rid_is_waited_for_as_long_as_it_may_be_repeated() {
+    let mut scene = begun();
+    let second = scene.post(3, "", "<message id='b'/>");
+    assert_eq!(scene.pass(seconds(36)), []);
 
-    assert_eq!(scene.pass(Duration::from_millis(100)), [Sent("<message id='b'/>".into())]);
+    let first = scene.post(2, "", "<message id='a'/>");
+
+    let sent = ["a", "b"].map(|id| Sent(format!("<message id='{id}'/>")));
+    assert_eq!(scene.done(), [&sent[..], &[Answered(first, EMPTY.into())]].concat());
+    scene.stanza("message");
+    assert_eq!(scene.done(), [Answered(second, stanzas(&["message"]))]);
+}
+
+#[test]
+fn missing_rid_that_is_never_repeated_is_done_without() {
+    let mut scene = begun();
+    let second = scene.post(3, "", "<message id='b'/>");
+    assert_eq!(scene.pass(seconds(39)), []);
+
+    assert_eq!(scene.pass(seconds(1)), [Sent("<message id='b'/>".into())]);
 
     scene.stanza("message");
     assert_eq!(scene.done(), [Answered(second, stanzas(&["message"]))]);
 }
 
 #[test]
-fn missing_rid_that_comes_late_is_still_sent_on() {
-    let mut scene = Scene::prebound();
-    let second = scene.post(2, "", "<message id='b'/>");
-    scene.pass(seconds(3));
+fn missing_rid_is_done_without_soon_where_a_page_was_reloaded() {
+    let mut scene = begun();
+    let old_page = scene.post(3, "", "<message id='b'/>");
+    assert_eq!(scene.pass(seconds(10)), []);
+    scene.drop_connection(old_page);
+    let page = scene.poll(4);
+    assert_eq!(scene.pass(Duration::from_millis(2_900)), []);
 
-    let first = scene.post(1, "", "<message id='a'/>");
+    assert_eq!(scene.pass(Duration::from_millis(100)), [Sent("<message id='b'/>".into())]);
+
+    scene.stanza("message");
+    assert_eq!(scene.done(), [Answered(page, stanzas(&["message"]))]);
+}
+
+#[test]
+fn missing_rid_is_done_without_soon_where_two_others_are_under_way() {
+    let mut scene = begun();
+    let second = scene.post(3, "", "<message id='b'/>");
+    scene.post(4, "", "<message id='c'/>");
+
+    let sent = ["b", "c"].map(|id| Sent(format!("<message id='{id}'/>")));
+    assert_eq!(scene.pass(seconds(3)), [&sent[..], &[Answered(second, EMPTY.into())]].concat());
+}
+
+#[test]
+fn missing_rid_that_comes_late_is_still_sent_on() {
+    let mut scene = begun();
+    let second = scene.post(3, "", "<message id='b'/>");
+    scene.pass(seconds(40));
+
+    let first = scene.post(2, "", "<message id='a'/>");
 
     assert_eq!(scene.done(), [Sent("<message id='a'/>".into()), Answered(first, EMPTY.into())]);
     scene.stanza("message");
     assert_eq!(scene.done(), [Answered(second, stanzas(&["message"]))]);
+}
+
+#[test]
+fn first_request_of_a_prebound_session_waits_only_a_moment_for_the_one_that_was_expected() {
+    let mut scene = Scene::prebound();
+    scene.post(2, "", "<message id='b'/>");
+
+    assert_eq!(scene.pass(seconds(3)), [Sent("<message id='b'/>".into())]);
+}
+
+/// A session whose first request was answered.
+fn begun() -> Scene {
+    let mut scene = Scene::prebound();
+    scene.poll(1);
+    scene.stanza("message");
+    scene.done();
+    scene
 }
 
 #[test]

@@ -1,19 +1,30 @@
 //! BOSH on the real Prosody: who comes in, what is carried, and what a browser is told when something goes wrong.
 
+#[path = "../support/mod.rs"]
 mod support;
 
+mod copies;
+mod letter;
+mod overtaking;
+
+use std::io::Read;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
+use reqwest::header::HeaderMap;
 use tokio::time::timeout;
 
 use crate::support::bosh::Answer;
 use crate::support::bosh::Browser;
 use crate::support::bosh::Session;
 use crate::support::bosh::attribute;
+use crate::support::gateway::ORIGIN;
 use crate::support::gateway::Proxy;
 use crate::support::gateway::session_cookie;
 use crate::support::prosody::ANONYMOUS;
+use crate::support::prosody::GUESTS;
 use crate::support::prosody::Prosody;
+use crate::support::wire::Wire;
 
 fn bob(proxy: &Proxy) -> Browser {
     Browser::new(proxy, Some(session_cookie("bob")))
@@ -180,6 +191,99 @@ async fn reloaded_page_goes_on_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn request_is_held_no_longer_than_its_site_says() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::with(&Proxy::site(&prosody, GUESTS, "wait = '1s'")).await;
+    let (_, opened) = bob(&proxy).begin(1).await;
+    let mut prebound = bob(&proxy).prebind().await;
+
+    let held = timeout(BEFORE_OTHER_SITES_ANSWER, prebound.send("")).await;
+
+    assert_eq!(attribute(&opened.body, "wait").as_deref(), Some("1"));
+    let answer = held.expect("an answer");
+    assert!(answer.status == 200 && !answer.body.contains("terminate"), "{answer:?}");
+}
+
+/// What is in this, and what a repetition of the same request is answered with.
+async fn asked_twice(coding: &str, session: &mut Session) -> [(HeaderMap, Vec<u8>); 2] {
+    let question = "<iq xmlns='jabber:client' type='get' id='info' to='xmpp.localhost'>\
+                    <query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+    let body = session.body(session.rid, "", question);
+    session.rid += 1;
+    let first = session.browser.post_taking(coding, body.clone()).await;
+    [first, session.browser.post_taking(coding, body).await]
+}
+
+fn unpacked(packed: &[u8]) -> String {
+    let mut text = String::new();
+    let read = GzDecoder::new(packed).read_to_string(&mut text);
+    assert!(read.is_ok(), "{read:?}");
+    text
+}
+
+#[tokio::test]
+async fn answer_is_compressed_where_that_is_wanted_and_the_browser_takes_it() {
+    let prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, GUESTS, "");
+    let compress = "[bosh]\ncompress = true\ncompress_from = '256 B'\n";
+    let proxy = Proxy::with(&format!("{compress}{site}")).await;
+    let mut session = bob(&proxy).prebind().await;
+
+    let [(headers, packed), (_, again)] = asked_twice("gzip, deflate, br", &mut session).await;
+    let [(plain_headers, plain), _] = asked_twice("br", &mut session).await;
+
+    assert_eq!(headers["content-encoding"], "gzip");
+    assert!(unpacked(&packed).contains("disco#info"), "{}", unpacked(&packed));
+    assert_eq!(packed, again);
+    assert!(!plain_headers.contains_key("content-encoding"), "{plain_headers:?}");
+    assert!(String::from_utf8(plain).expect("text").contains("disco#info"));
+    for headers in [headers, plain_headers] {
+        let vary: Vec<_> = headers.get_all("vary").iter().collect();
+        assert!(vary.iter().any(|field| *field == "Accept-Encoding"), "{vary:?}");
+        assert!(vary.iter().any(|field| *field == "Origin"), "{vary:?}");
+    }
+}
+
+#[tokio::test]
+async fn answer_over_http_1_is_compressed_too() {
+    let prosody = Prosody::start().await;
+    let site = Proxy::site(&prosody, GUESTS, "");
+    let proxy =
+        Proxy::with(&format!("[bosh]\ncompress = true\ncompress_from = '256 B'\n{site}")).await;
+    let session = bob(&proxy).prebind().await;
+    let body = session.body(session.rid, "", &ping(&"x".repeat(300)));
+
+    let mut wire = Wire::open(&proxy, "http/1.1").await;
+    let cookie = session_cookie("bob");
+    wire.write(format!(
+        "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\nCookie: {cookie}\r\n\
+         Accept-Encoding: gzip\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+    .await;
+    let answer = wire.read_to_end().await;
+
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let (head, packed) = answer.split_at(end);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+    assert!(head.contains(&format!("content-length: {}\r\n", packed.len())), "{head}");
+    assert!(unpacked(packed).contains("xxx"));
+}
+
+#[tokio::test]
+async fn nothing_is_compressed_unless_it_is_wanted() {
+    let prosody = Prosody::start().await;
+    let proxy = Proxy::before(&prosody).await;
+    let mut session = bob(&proxy).prebind().await;
+
+    let [(headers, plain), _] = asked_twice("gzip", &mut session).await;
+
+    assert!(!headers.contains_key("content-encoding"), "{headers:?}");
+    assert!(String::from_utf8(plain).expect("text").contains("disco#info"));
+}
+
+#[tokio::test]
 async fn browser_that_leaves_is_unavailable_at_once() {
     let prosody = Prosody::start().await;
     let proxy = Proxy::before(&prosody).await;
@@ -248,5 +352,7 @@ async fn proxy_goes_down_while_a_browser_has_yet_to_learn_of_lost_upstream() {
     assert!(stopped.is_ok(), "{} is still there", absent.jid);
 }
 
+/// Elsewhere a request is held for a minute.
+const BEFORE_OTHER_SITES_ANSWER: Duration = Duration::from_secs(30);
 /// The proxy would leave whoever has not ended after 10 s.
 const BEFORE_THE_GRACE_IS_OVER: Duration = Duration::from_secs(8);
