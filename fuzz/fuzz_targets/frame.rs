@@ -10,8 +10,11 @@ use vestibule::protocol::websocket::frame::Reader;
 const LIMIT: usize = 300;
 
 /// What came, and how it ended.
-fn messages<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<(u8, Vec<u8>)>, Option<Error>) {
-    let mut reader = Reader::new(LIMIT);
+fn messages<'a>(
+    parts: impl Iterator<Item = &'a [u8]>,
+    deflates: bool,
+) -> (Vec<(u8, Vec<u8>)>, Option<Error>) {
+    let mut reader = Reader::new(LIMIT).deflating(deflates);
     let mut messages = Vec::new();
     for part in parts {
         let mut part = part.to_vec();
@@ -35,8 +38,11 @@ fn messages<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<(u8, Vec<u8>)>, O
 fuzz_target!(|input: &[u8]| {
     let Some((&cut, stream)) = input.split_first() else { return };
 
-    let (whole, end) = messages([stream].into_iter());
-    let (cut, cut_end) = messages(stream.chunks(usize::from(cut) + 1));
+    // Compressed or not (RFC 7692), by a bit of the same byte.
+    let deflates = cut & 0x80 != 0;
+
+    let (whole, end) = messages([stream].into_iter(), deflates);
+    let (cut, cut_end) = messages(stream.chunks(usize::from(cut & 0x7F) + 1), deflates);
 
     assert!(whole.iter().all(|(_, payload)| payload.len() <= LIMIT));
     assert_eq!(whole, cut);

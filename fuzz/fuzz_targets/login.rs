@@ -38,6 +38,7 @@ fn plan(how: u8) -> Plan {
     let is_bound = matches!(how | 0x20, b'b' | b'd');
     Plan {
         domain: Domain::parse("xmpp.test").expect("a domain"),
+        language: None,
         goal: if is_bound { Goal::Bind { resource: "one".into() } } else { Goal::Features },
         pace: if how.is_ascii_uppercase() { Pace::StepByStep } else { Pace::Pipelined },
         channel: if matches!(how | 0x20, b'a' | b'b') { Channel::Private } else { Channel::Open },

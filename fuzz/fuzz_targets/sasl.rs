@@ -43,6 +43,7 @@ fn stream(said: &[u8], known: Option<Hash>) {
     for length in [said.len().max(1), 1] {
         let plan = Plan {
             domain: Domain::parse("xmpp.example.org").expect("a domain"),
+            language: None,
             goal: Goal::Features,
             pace: Pace::Pipelined,
             channel: Channel::Open,

@@ -142,6 +142,8 @@ impl Stage {
 
     fn post(&mut self, ahead: u64, what: What) {
         let rid = self.next_rid + ahead;
+        // Under a rid that was used it is a repetition, as `again` is.
+        self.broken |= self.bodies.contains_key(&rid);
         // A rid stands for one body: another one under it is no repetition, and whatever comes of it is right.
         let what = *self.bodies.entry(rid).or_insert(what);
         while self.bodies.contains_key(&self.next_rid) {
@@ -210,6 +212,7 @@ impl Stage {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Answer(RequestId(id), answer) => self.answered(id, &answer),
+                Action::Refuse(RequestId(id), _) => self.answered(id, b""),
                 Action::Send(bytes, elements) => self.sent_upstream(&bytes, elements),
                 Action::Login(_) => {
                     assert!(self.login, "the login is over");
@@ -229,7 +232,7 @@ impl Stage {
         assert!(self.open.len() <= held, "{:?} are held", self.open);
         // Each rid that is missing is waited for, then a request is held for as long as any may be.
         let settings = Settings::default();
-        let longest = settings.wait + settings.gap * u32::try_from(REACH).expect("few");
+        let longest = settings.wait + settings.retries * u32::try_from(REACH).expect("few");
         let oldest = self.open.values().min();
         assert!(oldest.is_none_or(|since| self.now <= *since + longest), "one is held for ever");
         let waits = self.session.deadline().is_some();
@@ -242,7 +245,7 @@ impl Stage {
         // Nobody reads the answer to a connection that broke.
         let is_read = !self.dropped.contains(&id);
         assert!(was_open || !is_read, "{id} is answered twice, or was never asked: {answer}");
-        for stanza in answer.split("<message id='s").skip(1) {
+        for stanza in answer.split(" id='s").skip(1) {
             let number = stanza.split('\'').next().and_then(|number| number.parse().ok());
             self.got.push(number.expect("a number"));
         }
